@@ -1,0 +1,175 @@
+// Package entry defines what members write on their logs: one JSON document per entry, strict I-JSON, at most MaxSize
+// bytes, each with a "kind" and a version "v". Unknown kinds and versions are kept and shown, never dropped.
+package entry
+
+import "encoding/json"
+
+// The kinds this version of the software reads and writes, each at version 1.
+const (
+	KindDatasetDeclare    = "dataset.declare"
+	KindDatasetEpoch      = "dataset.epoch"
+	KindPolicyPublish     = "policy.publish"
+	KindPolicyRetire      = "policy.retire"
+	KindAgreementOffer    = "agreement.offer"
+	KindAgreementAccept   = "agreement.accept"
+	KindAgreementReject   = "agreement.reject"
+	KindAgreementRevoke   = "agreement.revoke"
+	KindAgreementWithdraw = "agreement.withdraw"
+	KindReceiptsBatch     = "receipts.batch"
+	KindCircuitKeys       = "circuit.keys"
+)
+
+// An Entry is one decoded entry: a pointer to or a value of one of this package's kinds, or Unknown.
+type Entry interface {
+	// Kind is the entry's "kind".
+	Kind() string
+}
+
+// A Column describes one column of a dataset. Type is int, decimal, date, bool, enum, code or text; Scale is the number
+// of decimals of a decimal (0 to 9); Codes are the values of an enum, in order.
+type Column struct {
+	Name  string   `json:"name"`
+	Type  string   `json:"type"`
+	Scale int      `json:"scale,omitempty"`
+	Codes []string `json:"codes,omitempty"`
+	Title string   `json:"title,omitempty"`
+	Unit  string   `json:"unit,omitempty"`
+}
+
+// DatasetDeclare announces a dataset and its schema. A later one with the same name replaces it for epochs that name it.
+type DatasetDeclare struct {
+	Dataset string   `json:"dataset"`
+	Title   string   `json:"title"`
+	Scheme  string   `json:"scheme"` // identifier scheme of the network configuration
+	Columns []Column `json:"columns"`
+	Time    string   `json:"time"`
+}
+
+// DatasetEpoch commits to one state of a dataset.
+type DatasetEpoch struct {
+	Dataset string `json:"dataset"`
+	Declare uint64 `json:"declare"` // index of the dataset.declare on the same log
+	Epoch   uint64 `json:"epoch"`   // strictly growing within the dataset
+	Root    string `json:"root"`    // 64 hexadecimal digits: a canonical field element, big endian
+	Time    string `json:"time"`
+}
+
+// Source is the text that a policy's template was compiled from.
+type Source struct {
+	Language string `json:"language"`
+	Text     string `json:"text"`
+}
+
+// PolicyPublish publishes one version of a yes/no question over one dataset. The first entry for a policy and version
+// counts; a second is void.
+type PolicyPublish struct {
+	Policy   string          `json:"policy"`
+	Version  int             `json:"version"` // from 1
+	Dataset  string          `json:"dataset"`
+	Declare  uint64          `json:"declare"` // index of the dataset.declare whose schema the policy was compiled for
+	Title    string          `json:"title"`
+	Question string          `json:"question"`
+	Source   Source          `json:"source"`
+	Template json.RawMessage `json:"template"` // the compiled program with its date slots
+	Time     string          `json:"time"`
+}
+
+// PolicyRetire ends a policy version: no query for it is answered after this entry.
+type PolicyRetire struct {
+	Policy  string `json:"policy"`
+	Version int    `json:"version"`
+	Reason  string `json:"reason"`
+	Time    string `json:"time"`
+}
+
+// Terms is what an agreement grants: one requester asks one policy of one holder for one purpose.
+type Terms struct {
+	Requester        string   `json:"requester"` // member name
+	Holder           string   `json:"holder"`    // member name
+	Policy           string   `json:"policy"`
+	PolicyVersion    int      `json:"policy_version"`
+	PolicyIndex      uint64   `json:"policy_index"` // of the policy.publish on the holder's log
+	Purpose          string   `json:"purpose"`
+	LegalBasis       string   `json:"legal_basis"`
+	OnBehalfOf       string   `json:"on_behalf_of,omitempty"`
+	Disclose         []string `json:"disclose,omitempty"` // column names that may be disclosed
+	BudgetCommitment string   `json:"budget_commitment"`  // 64 hexadecimal digits
+	Expires          string   `json:"expires"`
+}
+
+// A Ref names one entry of one log.
+type Ref struct {
+	Origin string `json:"origin"`
+	Index  uint64 `json:"index"`
+	Hash   string `json:"hash"` // Hash of the entry's bytes
+}
+
+// AgreementOffer asks a holder for an access right; it stands on the requester's log.
+type AgreementOffer struct {
+	Terms Terms  `json:"terms"`
+	Time  string `json:"time"`
+}
+
+// AgreementAccept grants the right. It stands on the holder's log, repeats all terms and alone decides.
+type AgreementAccept struct {
+	Offer Ref    `json:"offer"`
+	Terms Terms  `json:"terms"`
+	Time  string `json:"time"`
+}
+
+// AgreementReject answers an offer with no; it stands on the holder's log.
+type AgreementReject struct {
+	Offer  Ref    `json:"offer"`
+	Reason string `json:"reason"`
+	Time   string `json:"time"`
+}
+
+// AgreementRevoke ends a right from the moment it is appended to the holder's log.
+type AgreementRevoke struct {
+	Accept uint64 `json:"accept"` // index of the agreement.accept on the same log
+	Reason string `json:"reason"`
+	Time   string `json:"time"`
+}
+
+// AgreementWithdraw takes an offer back; it stands on the requester's log and binds the requester at once.
+type AgreementWithdraw struct {
+	Offer  uint64 `json:"offer"` // index of the agreement.offer on the same log
+	Reason string `json:"reason"`
+	Time   string `json:"time"`
+}
+
+// ReceiptsBatch commits to the receipts of one beat, busy or not, and restates the current epoch of each dataset.
+type ReceiptsBatch struct {
+	Beat   uint64            `json:"beat"`
+	Root   string            `json:"root"`             // 64 hexadecimal digits
+	Epochs map[string]uint64 `json:"epochs,omitempty"` // dataset -> index of its newest dataset.epoch on the same log
+	Time   string            `json:"time"`
+}
+
+// CircuitKeys pins the circuit and the verifying key that this member proves with.
+type CircuitKeys struct {
+	Circuit      string `json:"circuit"`       // 64 hexadecimal digits
+	VerifyingKey string `json:"verifying_key"` // SHA-256, 64 hexadecimal digits
+	KeyKind      string `json:"key_kind"`      // "development" or "ceremony"
+	Time         string `json:"time"`
+}
+
+// Unknown is an entry of a kind or version that this software does not know, or a malformed one. Raw is kept whole.
+type Unknown struct {
+	Name string // its "kind", or "" if the bytes do not even start like an entry
+	V    int
+	Raw  []byte
+}
+
+func (DatasetDeclare) Kind() string    { return KindDatasetDeclare }
+func (DatasetEpoch) Kind() string      { return KindDatasetEpoch }
+func (PolicyPublish) Kind() string     { return KindPolicyPublish }
+func (PolicyRetire) Kind() string      { return KindPolicyRetire }
+func (AgreementOffer) Kind() string    { return KindAgreementOffer }
+func (AgreementAccept) Kind() string   { return KindAgreementAccept }
+func (AgreementReject) Kind() string   { return KindAgreementReject }
+func (AgreementRevoke) Kind() string   { return KindAgreementRevoke }
+func (AgreementWithdraw) Kind() string { return KindAgreementWithdraw }
+func (ReceiptsBatch) Kind() string     { return KindReceiptsBatch }
+func (CircuitKeys) Kind() string       { return KindCircuitKeys }
+func (u Unknown) Kind() string         { return u.Name }

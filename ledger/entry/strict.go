@@ -1,0 +1,297 @@
+package entry
+
+import (
+	"bytes"
+	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+// ErrJSON says that a document is not the strict JSON we read. The caller should refuse the document, not repair it.
+var ErrJSON = errors.New("not strict JSON")
+
+// DecodeStrict decodes one JSON document of at most max bytes into v, a non-nil pointer.
+//
+// It accepts I-JSON (RFC 7493) and, where v's type names fields, only exactly these names. Refused, with an error that
+// wraps ErrJSON: more than max bytes, invalid UTF-8, lone surrogates, noncharacters, nesting beyond MaxDepth, a name twice
+// in one object at any depth, a name that v's type does not have (encoding/json would also match another case), an array
+// of another length than a Go array, null for a value that cannot be nil, an integer beyond 2^53-1 that is not in a
+// string, a number outside float64, trailing data. Errors name fields, never values.
+func DecodeStrict(data []byte, max int, v any) error {
+	if len(data) > max {
+		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrJSON, len(data), max)
+	}
+	target := reflect.TypeOf(v)
+	if target == nil || target.Kind() != reflect.Pointer || reflect.ValueOf(v).IsNil() {
+		return fmt.Errorf("%w: target is not a pointer", ErrJSON)
+	}
+	if !utf8.Valid(data) {
+		return fmt.Errorf("%w: invalid UTF-8", ErrJSON)
+	}
+	if !json.Valid(data) {
+		return fmt.Errorf("%w: syntax error or trailing data", ErrJSON)
+	}
+	if err := checkSurrogates(data); err != nil {
+		return err
+	}
+	w := walker{dec: json.NewDecoder(bytes.NewReader(data))}
+	w.dec.UseNumber()
+	if err := w.value(target.Elem(), 1); err != nil {
+		return err
+	}
+	if _, err := w.dec.Token(); err != io.EOF {
+		return fmt.Errorf("%w: trailing data", ErrJSON)
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return decodeError(err)
+	}
+	return nil
+}
+
+// decodeError drops the rejected value from encoding/json's message: it may be personal data.
+func decodeError(err error) error {
+	var te *json.UnmarshalTypeError
+	if errors.As(err, &te) {
+		return fmt.Errorf("%w: field %q wants %s", ErrJSON, te.Field, te.Type)
+	}
+	if strings.HasPrefix(err.Error(), "json: invalid use of ,string") {
+		return fmt.Errorf("%w: a number that should stand in a string does not", ErrJSON)
+	}
+	return fmt.Errorf("%w: %w", ErrJSON, err)
+}
+
+// checkSurrogates refuses escaped surrogates that form no pair, which encoding/json would silently replace.
+// data is valid JSON, so a backslash stands only in strings and is followed by a complete escape.
+func checkSurrogates(data []byte) error {
+	for i := 0; i < len(data); i++ {
+		if data[i] != '\\' {
+			continue
+		}
+		i++
+		if data[i] != 'u' {
+			continue
+		}
+		hi := hexUnit(data[i+1 : i+5])
+		i += 4
+		if hi < 0xD800 || hi > 0xDFFF {
+			continue
+		}
+		if hi > 0xDBFF || len(data) < i+7 || data[i+1] != '\\' || data[i+2] != 'u' {
+			return fmt.Errorf("%w: lone surrogate", ErrJSON)
+		}
+		if lo := hexUnit(data[i+3 : i+7]); lo < 0xDC00 || lo > 0xDFFF {
+			return fmt.Errorf("%w: lone surrogate", ErrJSON)
+		}
+		i += 6
+	}
+	return nil
+}
+
+func hexUnit(b []byte) uint64 {
+	u, _ := strconv.ParseUint(string(b), 16, 16) // json.Valid saw four hexadecimal digits
+	return u
+}
+
+// A walker reads a document's tokens beside the Go type that they will be decoded into.
+type walker struct {
+	dec *json.Decoder
+}
+
+func (w *walker) value(t reflect.Type, depth int) error {
+	if depth > MaxDepth {
+		return fmt.Errorf("%w: nested deeper than %d", ErrJSON, MaxDepth)
+	}
+	tok, err := w.dec.Token()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrJSON, err)
+	}
+	t = known(t)
+	switch tok := tok.(type) {
+	case json.Delim:
+		if tok == '{' {
+			return w.object(t, depth)
+		}
+		return w.array(t, depth)
+	case string:
+		return checkString(tok)
+	case json.Number:
+		return checkNumber(tok)
+	case nil:
+		if t != nil && !nillable(t) {
+			return fmt.Errorf("%w: null where a %s is wanted", ErrJSON, t.Kind())
+		}
+	}
+	return nil
+}
+
+// object reads a JSON object up to its closing brace; t is nil where any names may stand.
+func (w *walker) object(t reflect.Type, depth int) error {
+	t = element(t)
+	var fields map[string]reflect.Type
+	var elem reflect.Type
+	if t != nil {
+		switch t.Kind() {
+		case reflect.Struct:
+			fields = fieldsOf(t)
+		case reflect.Map:
+			elem = t.Elem()
+		}
+	}
+	seen := make(map[string]bool)
+	for w.dec.More() {
+		tok, err := w.dec.Token()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrJSON, err)
+		}
+		name, _ := tok.(string)
+		if err := checkString(name); err != nil {
+			return err
+		}
+		if seen[name] {
+			return fmt.Errorf("%w: name %s twice", ErrJSON, quoted(name))
+		}
+		seen[name] = true
+		next := elem
+		if fields != nil {
+			f, ok := fields[name]
+			if !ok {
+				return fmt.Errorf("%w: unknown name %s", ErrJSON, quoted(name))
+			}
+			next = f
+		}
+		if err := w.value(next, depth+1); err != nil {
+			return err
+		}
+	}
+	_, err := w.dec.Token()
+	return err
+}
+
+func (w *walker) array(t reflect.Type, depth int) error {
+	t = element(t)
+	var elem reflect.Type
+	want := -1
+	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
+		elem = t.Elem()
+		if t.Kind() == reflect.Array {
+			want = t.Len()
+		}
+	}
+	n := 0
+	for ; w.dec.More(); n++ {
+		if err := w.value(elem, depth+1); err != nil {
+			return err
+		}
+	}
+	if want >= 0 && n != want {
+		return fmt.Errorf("%w: array of %d where %d are wanted", ErrJSON, n, want)
+	}
+	_, err := w.dec.Token()
+	return err
+}
+
+func checkString(s string) error {
+	for _, r := range s {
+		if r&0xFFFE == 0xFFFE || r >= 0xFDD0 && r <= 0xFDEF {
+			return fmt.Errorf("%w: noncharacter in a string", ErrJSON)
+		}
+	}
+	return nil
+}
+
+func checkNumber(n json.Number) error {
+	if !strings.ContainsAny(string(n), ".eE") {
+		i, err := strconv.ParseInt(string(n), 10, 64)
+		if err != nil || i > maxInteger || i < -maxInteger {
+			return fmt.Errorf("%w: integer beyond 2^53-1 outside a string", ErrJSON)
+		}
+		return nil
+	}
+	if _, err := strconv.ParseFloat(string(n), 64); err != nil {
+		return fmt.Errorf("%w: number out of range", ErrJSON)
+	}
+	return nil
+}
+
+func quoted(name string) string {
+	if len(name) > 40 {
+		name = name[:40] + "..."
+	}
+	return strconv.QuoteToASCII(name)
+}
+
+var (
+	jsonUnmarshaler = reflect.TypeFor[json.Unmarshaler]()
+	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+)
+
+// known returns t, or nil if t reads its JSON itself or takes any value.
+func known(t reflect.Type) reflect.Type {
+	if t == nil || t.Kind() == reflect.Interface {
+		return nil
+	}
+	for u := t; ; u = u.Elem() {
+		if p := reflect.PointerTo(u); p.Implements(jsonUnmarshaler) || p.Implements(textUnmarshaler) {
+			return nil
+		}
+		if u.Kind() != reflect.Pointer {
+			return t
+		}
+	}
+}
+
+func element(t reflect.Type) reflect.Type {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
+}
+
+func nillable(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:
+		return true
+	}
+	return false
+}
+
+var fieldCache sync.Map // reflect.Type -> map[string]reflect.Type
+
+// fieldsOf lists the JSON names of a struct with their types, as encoding/json would write them.
+func fieldsOf(t reflect.Type) map[string]reflect.Type {
+	if m, ok := fieldCache.Load(t); ok {
+		return m.(map[string]reflect.Type)
+	}
+	m := make(map[string]reflect.Type)
+	for i := range t.NumField() {
+		f := t.Field(i)
+		tag := f.Tag.Get("json")
+		name, _, _ := strings.Cut(tag, ",")
+		if tag == "-" || !f.IsExported() && !f.Anonymous {
+			continue
+		}
+		if e := element(f.Type); f.Anonymous && name == "" && e.Kind() == reflect.Struct {
+			for n, ft := range fieldsOf(e) {
+				if _, outer := m[n]; !outer {
+					m[n] = ft
+				}
+			}
+			continue
+		}
+		if name == "" {
+			name = f.Name
+		}
+		m[name] = f.Type
+	}
+	fieldCache.Store(t, m)
+	return m
+}
