@@ -59,7 +59,7 @@ func ParseProof(data []byte) (Proof, error) {
 			break
 		}
 		h, err := base64.StdEncoding.Strict().DecodeString(line)
-		if err != nil || len(h) != tlog.HashSize || len(p.Path) == maxHashes {
+		if err != nil || len(h) != tlog.HashSize || tlog.Hash(h).String() != line || len(p.Path) == maxHashes {
 			return Proof{}, fmt.Errorf("%w: hash line", ErrProof)
 		}
 		p.Path = append(p.Path, tlog.Hash(h))

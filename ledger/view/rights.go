@@ -1,0 +1,148 @@
+package view
+
+import "github.com/grille-gateway/grille/ledger/entry"
+
+// A PolicyVersion is a published policy with its index.
+type PolicyVersion struct {
+	Index   uint64
+	Policy  entry.PolicyPublish
+	Retired bool // a policy.retire stands below the view's size
+}
+
+// An Offer is an agreement.offer with its index.
+type Offer struct {
+	Index     uint64
+	Offer     entry.AgreementOffer
+	Withdrawn bool
+}
+
+// An Agreement is an agreement.accept with its index.
+type Agreement struct {
+	Index   uint64
+	Accept  entry.AgreementAccept
+	Revoked bool
+}
+
+// Policy returns a policy version and its index if it is published and not retired.
+func (v *View) Policy(name string, version int) (entry.PolicyPublish, uint64, bool) {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	k := policyKey{name, version}
+	p, ok := v.log.policies[k]
+	if !ok || p.index >= v.size || v.since(v.log.retired, k) {
+		return entry.PolicyPublish{}, 0, false
+	}
+	return p.value, p.index, true
+}
+
+// Policies returns all published policy versions in the order of the log, retired ones too.
+func (v *View) Policies() []PolicyVersion {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	var out []PolicyVersion
+	for _, f := range v.log.order[:v.log.order.below(v.size)] {
+		out = append(out, PolicyVersion{f.index, v.log.policies[f.value].value, v.since(v.log.retired, f.value)})
+	}
+	return out
+}
+
+// since reports whether a policy was retired below the view's size.
+func (v *View) since(m map[policyKey]uint64, k policyKey) bool {
+	i, ok := m[k]
+	return ok && i < v.size
+}
+
+func (v *View) ended(m map[uint64]uint64, k uint64) bool {
+	i, ok := m[k]
+	return ok && i < v.size
+}
+
+// Agreement returns the acceptance at index if it is in force: accepted and not revoked below the view's size. Expiry is
+// a matter of time, not of size: the caller compares Terms.Expires.
+func (v *View) Agreement(index uint64) (entry.AgreementAccept, bool) {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	a, ok := v.log.accepts.at(index, v.size)
+	if !ok || v.ended(v.log.revoked, index) {
+		return entry.AgreementAccept{}, false
+	}
+	return a, true
+}
+
+// Agreements returns all acceptances in the order of the log, revoked ones too.
+func (v *View) Agreements() []Agreement {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	var out []Agreement
+	for _, f := range v.log.accepts[:v.log.accepts.below(v.size)] {
+		out = append(out, Agreement{f.index, f.value, v.ended(v.log.revoked, f.index)})
+	}
+	return out
+}
+
+// Offer returns the offer at index if it is not withdrawn.
+func (v *View) Offer(index uint64) (entry.AgreementOffer, bool) {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	o, ok := v.log.offers.at(index, v.size)
+	if !ok || v.ended(v.log.withdrew, index) {
+		return entry.AgreementOffer{}, false
+	}
+	return o, true
+}
+
+// Offers returns all offers in the order of the log, withdrawn ones too.
+func (v *View) Offers() []Offer {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	var out []Offer
+	for _, f := range v.log.offers[:v.log.offers.below(v.size)] {
+		out = append(out, Offer{f.index, f.value, v.ended(v.log.withdrew, f.index)})
+	}
+	return out
+}
+
+// Rejects returns all rejections in the order of the log.
+func (v *View) Rejects() []entry.AgreementReject {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	var out []entry.AgreementReject
+	for _, f := range v.log.rejects[:v.log.rejects.below(v.size)] {
+		out = append(out, f.value)
+	}
+	return out
+}
+
+// Batch returns the receipts batch of a beat and its index.
+func (v *View) Batch(beat uint64) (entry.ReceiptsBatch, uint64, bool) {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	f := v.log.batches[:v.log.batches.below(v.size)]
+	lo, hi := 0, len(f)
+	for lo < hi { // beats grow strictly along the log
+		mid := (lo + hi) / 2
+		if f[mid].value.Beat < beat {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo < len(f) && f[lo].value.Beat == beat {
+		return f[lo].value, f[lo].index, true
+	}
+	return entry.ReceiptsBatch{}, 0, false
+}
+
+// NewestBatch returns the newest receipts batch and its index.
+func (v *View) NewestBatch() (entry.ReceiptsBatch, uint64, bool) {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	return v.log.batches.newest(v.size)
+}
+
+// CircuitKeys returns the newest circuit.keys entry and its index.
+func (v *View) CircuitKeys() (entry.CircuitKeys, uint64, bool) {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	return v.log.keys.newest(v.size)
+}

@@ -1,0 +1,231 @@
+// Package view answers what holds below a size N of one log: which declaration, epoch, policy and agreement were newest
+// and in force there. A Log gathers facts as entries arrive; a View is a Log read as of one size, and costs nothing to
+// make. Facts are indexes in ascending order, so a view finds its answer by binary search.
+//
+// What an owner writes counts only where it is coherent: an epoch that names a declaration of its own dataset and grows,
+// the first publication of a policy version, a revocation of an acceptance. Everything else is kept and void.
+package view
+
+import (
+	"slices"
+	"sort"
+	"sync"
+
+	"github.com/grille-gateway/grille/ledger/entry"
+)
+
+// A fact is one entry that counts.
+type fact[T any] struct {
+	index uint64
+	value T
+}
+
+// facts are in ascending order of index.
+type facts[T any] []fact[T]
+
+// below returns how many facts have an index below size.
+func (f facts[T]) below(size uint64) int {
+	return sort.Search(len(f), func(i int) bool { return f[i].index >= size })
+}
+
+// newest returns the last fact below size.
+func (f facts[T]) newest(size uint64) (T, uint64, bool) {
+	if n := f.below(size); n > 0 {
+		return f[n-1].value, f[n-1].index, true
+	}
+	var zero T
+	return zero, 0, false
+}
+
+// at returns the fact with exactly that index, if it is below size.
+func (f facts[T]) at(index, size uint64) (T, bool) {
+	if n := f.below(index); index < size && n < len(f) && f[n].index == index {
+		return f[n].value, true
+	}
+	var zero T
+	return zero, false
+}
+
+type policyKey struct {
+	name    string
+	version int
+}
+
+// A Log holds the facts of one log. It is safe for concurrent use; Add is called in the order of entries.
+type Log struct {
+	mu       sync.RWMutex
+	size     uint64
+	declares map[string]facts[entry.DatasetDeclare]
+	epochs   map[string]facts[entry.DatasetEpoch]
+	policies map[policyKey]fact[entry.PolicyPublish]
+	order    facts[policyKey]
+	retired  map[policyKey]uint64
+	offers   facts[entry.AgreementOffer]
+	accepts  facts[entry.AgreementAccept]
+	rejects  facts[entry.AgreementReject]
+	revoked  map[uint64]uint64 // accept -> index of its first revoke
+	withdrew map[uint64]uint64 // offer -> index of its first withdraw
+	batches  facts[entry.ReceiptsBatch]
+	keys     facts[entry.CircuitKeys]
+	void     []uint64
+}
+
+// NewLog returns the facts of an empty log.
+func NewLog() *Log {
+	return &Log{
+		declares: make(map[string]facts[entry.DatasetDeclare]),
+		epochs:   make(map[string]facts[entry.DatasetEpoch]),
+		policies: make(map[policyKey]fact[entry.PolicyPublish]),
+		retired:  make(map[policyKey]uint64),
+		revoked:  make(map[uint64]uint64),
+		withdrew: make(map[uint64]uint64),
+	}
+}
+
+// Size returns the number of entries added.
+func (l *Log) Size() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.size
+}
+
+// Add takes the next entry of the log.
+func (l *Log) Add(e entry.Entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.add(l.size, e) {
+		l.void = append(l.void, l.size)
+	}
+	l.size++
+}
+
+// add reports whether the entry counts.
+func (l *Log) add(i uint64, e entry.Entry) bool {
+	switch e := e.(type) {
+	case entry.DatasetDeclare:
+		l.declares[e.Dataset] = append(l.declares[e.Dataset], fact[entry.DatasetDeclare]{i, e})
+	case entry.DatasetEpoch:
+		return l.addEpoch(i, e)
+	case entry.PolicyPublish:
+		k := policyKey{e.Policy, e.Version}
+		_, again := l.policies[k]
+		if _, ok := l.declares[e.Dataset].at(e.Declare, i); again || !ok {
+			return false
+		}
+		l.policies[k] = fact[entry.PolicyPublish]{i, e}
+		l.order = append(l.order, fact[policyKey]{i, k})
+	case entry.PolicyRetire:
+		k := policyKey{e.Policy, e.Version}
+		_, ok := l.policies[k]
+		return ok && first(l.retired, k, i)
+	case entry.AgreementOffer:
+		l.offers = append(l.offers, fact[entry.AgreementOffer]{i, e})
+	case entry.AgreementAccept:
+		l.accepts = append(l.accepts, fact[entry.AgreementAccept]{i, e})
+	case entry.AgreementReject:
+		l.rejects = append(l.rejects, fact[entry.AgreementReject]{i, e})
+	case entry.AgreementRevoke:
+		_, ok := l.accepts.at(e.Accept, i)
+		return ok && first(l.revoked, e.Accept, i)
+	case entry.AgreementWithdraw:
+		_, ok := l.offers.at(e.Offer, i)
+		return ok && first(l.withdrew, e.Offer, i)
+	case entry.ReceiptsBatch:
+		return l.addBatch(i, e)
+	case entry.CircuitKeys:
+		l.keys = append(l.keys, fact[entry.CircuitKeys]{i, e})
+	default:
+		return false
+	}
+	return true
+}
+
+func first[K comparable](m map[K]uint64, k K, i uint64) bool {
+	if _, ok := m[k]; ok {
+		return false
+	}
+	m[k] = i
+	return true
+}
+
+func (l *Log) addEpoch(i uint64, e entry.DatasetEpoch) bool {
+	if _, ok := l.declares[e.Dataset].at(e.Declare, i); !ok {
+		return false
+	}
+	if last, _, ok := l.epochs[e.Dataset].newest(i); ok && e.Epoch <= last.Epoch {
+		return false
+	}
+	l.epochs[e.Dataset] = append(l.epochs[e.Dataset], fact[entry.DatasetEpoch]{i, e})
+	return true
+}
+
+// addBatch takes a batch if its beat is after all earlier ones: one beat has one root.
+func (l *Log) addBatch(i uint64, e entry.ReceiptsBatch) bool {
+	if n := len(l.batches); n > 0 && e.Beat <= l.batches[n-1].value.Beat {
+		return false
+	}
+	l.batches = append(l.batches, fact[entry.ReceiptsBatch]{i, e})
+	return true
+}
+
+// At returns the log as of a size; a size beyond the entries added is cut to them.
+func (l *Log) At(size uint64) *View {
+	return &View{log: l, size: min(size, l.Size())}
+}
+
+// A View is one log as of one size. It stays what it is while the log grows.
+type View struct {
+	log  *Log
+	size uint64
+}
+
+// Size returns the size it is as of.
+func (v *View) Size() uint64 { return v.size }
+
+// Dataset returns the newest declaration of a dataset and its index.
+func (v *View) Dataset(name string) (entry.DatasetDeclare, uint64, bool) {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	return v.log.declares[name].newest(v.size)
+}
+
+// Declare returns the declaration at exactly that index.
+func (v *View) Declare(index uint64) (entry.DatasetDeclare, bool) {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	for _, f := range v.log.declares {
+		if d, ok := f.at(index, v.size); ok {
+			return d, true
+		}
+	}
+	return entry.DatasetDeclare{}, false
+}
+
+// Datasets returns the names of all datasets declared, ascending.
+func (v *View) Datasets() []string {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	var out []string
+	for name, f := range v.log.declares {
+		if f.below(v.size) > 0 {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Epoch returns the newest epoch of a dataset and its index.
+func (v *View) Epoch(dataset string) (entry.DatasetEpoch, uint64, bool) {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	return v.log.epochs[dataset].newest(v.size)
+}
+
+// Void reports whether the entry at index is without effect: malformed, of an unknown kind, or incoherent.
+func (v *View) Void(index uint64) bool {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	_, found := slices.BinarySearch(v.log.void, index)
+	return found && index < v.size
+}
