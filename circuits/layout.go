@@ -1,10 +1,6 @@
 package circuits
 
-import (
-	"math/big"
-
-	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
-)
+import "github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 
 // programLayout is a program at full size, as the public inputs hold it.
 //
@@ -19,6 +15,7 @@ type programLayout struct {
 	atoms     [Atoms]atomLayout
 	texts     [TextTests]textLayout
 	gates     [Gates]gateLayout
+	earlier   [earlierWeights]fr.Element // weight of gate i in gate j > i at j(j-1)/2 + i
 }
 
 type lookupLayout struct {
@@ -43,7 +40,6 @@ type textLayout struct {
 type gateLayout struct {
 	atoms     [Atoms]fr.Element
 	texts     [TextTests]fr.Element
-	gates     [Gates]fr.Element // only those before the gate are used
 	threshold fr.Element
 }
 
@@ -78,7 +74,10 @@ func (p *Program) layout() *programLayout {
 		l.gates[i].threshold.SetOne()
 	}
 	for i := range p.Gates {
-		p.Gates[i].layout(&l.gates[unused+i], unused)
+		p.Gates[i].layout(&l.gates[unused+i])
+		for k, w := range p.Gates[i].Gates {
+			l.earlier[earlierIndex(unused+i, unused+k)].SetInt64(int64(w))
+		}
 	}
 	return l
 }
@@ -104,15 +103,12 @@ func (a *Atom) layout(l *atomLayout) {
 	l.equalsZero = bit(a.Test == EqualsZero)
 }
 
-func (g *Gate) layout(l *gateLayout, shift int) {
+func (g *Gate) layout(l *gateLayout) {
 	for i, w := range g.Atoms {
 		l.atoms[i].SetInt64(int64(w))
 	}
 	for i, w := range g.Texts {
 		l.texts[i].SetInt64(int64(w))
-	}
-	for i, w := range g.Gates {
-		l.gates[shift+i].SetInt64(int64(w))
 	}
 	l.threshold.SetInt64(int64(g.Threshold))
 }
@@ -142,11 +138,10 @@ func (l *programLayout) appendTo(v []fr.Element) []fr.Element {
 		g := &l.gates[i]
 		v = append(v, g.atoms[:]...)
 		v = append(v, g.texts[:]...)
-		v = append(v, g.gates[:i]...)
 		v = append(v, g.threshold)
 	}
-	return v
+	return append(v, l.earlier[:]...)
 }
 
-// bigOf returns the canonical value of an element.
-func bigOf(e fr.Element) *big.Int { return e.BigInt(new(big.Int)) }
+// earlierIndex is where the weight of gate i in gate j > i stands.
+func earlierIndex(j, i int) int { return j*(j-1)/2 + i }

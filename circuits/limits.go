@@ -34,5 +34,8 @@ const (
 	gateBits     = 11  // s + 2^10 of a gate's sum minus its threshold, |s| < 512 + 512
 )
 
+// earlierWeights is how many pairs of a gate and an earlier one there are.
+const earlierWeights = Gates * (Gates - 1) / 2
+
 // gateWeightLimit bounds a gate: the absolute weights sum below it and the absolute threshold does not exceed it.
 const gateWeightLimit = 512

@@ -30,7 +30,7 @@ const headInputs = 7 + 2*Columns
 
 // programInputs is how many public inputs describe the program.
 const programInputs = Columns + 2 + Lookups*(NumericColumns+2*LookupPairs+2) + Atoms*(NumericColumns+Lookups+2) +
-	TextTests*(TextColumns+1) + Gates*(Atoms+TextTests+1) + Gates*(Gates-1)/2
+	TextTests*(TextColumns+1) + Gates*(Atoms+TextTests+1) + earlierWeights
 
 // ProgramRange returns which part of Vector depends on the program alone: indexes from..to-1.
 func ProgramRange() (from, to int) { return headInputs, headInputs + programInputs }
@@ -99,9 +99,9 @@ func PublicNames() []string {
 	for i := range Gates {
 		add("Program_Gates_%d_Atoms_%d", Atoms, i)
 		add("Program_Gates_%d_Texts_%d", TextTests, i)
-		add("Program_Gates_%d_Gates_%d", i, i)
 		names = append(names, fmt.Sprintf("Program_Gates_%d_Threshold", i))
 	}
+	add("Program_Earlier_%d", earlierWeights)
 	return names
 }
 
