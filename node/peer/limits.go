@@ -1,0 +1,119 @@
+package peer
+
+import (
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// ALPN is the application protocol of a connection. Another value ends the TLS handshake.
+const ALPN = "grille/1"
+
+// Kind says what a request asks for. It is the first byte of a stream.
+type Kind uint8
+
+// The kinds of request. Numbers are wire format: never reuse one.
+const (
+	kindHello       Kind = 1 // who is calling, first stream of a connection; answered by this package
+	KindPush        Kind = 2 // an owner's checkpoint and entries to a mirror; reply: a cosignature
+	KindHead        Kind = 3 // a final head, told to every member
+	KindEntries     Kind = 4 // pull entries of one log; reply: entries
+	KindHeads       Kind = 5 // the head vector, for anti-entropy
+	KindQuery       Kind = 6 // a signed query to its holder; reply: an answer
+	KindReceiptPath Kind = 7 // the path of a promised receipt under a logged beat
+)
+
+// Kinds lists the kinds that a Handler can get, in wire order.
+func Kinds() []Kind {
+	return []Kind{KindPush, KindHead, KindEntries, KindHeads, KindQuery, KindReceiptPath}
+}
+
+// String is the kind's stable name, used in logs and metrics.
+func (k Kind) String() string {
+	switch k {
+	case kindHello:
+		return "hello"
+	case KindPush:
+		return "push"
+	case KindHead:
+		return "head"
+	case KindEntries:
+		return "entries"
+	case KindHeads:
+		return "heads"
+	case KindQuery:
+		return "query"
+	case KindReceiptPath:
+		return "receipt_path"
+	}
+	return "unknown"
+}
+
+// Bound limits one kind of request from one neighbour.
+type Bound struct {
+	Request    int           // bytes of a request's body, at most
+	Reply      int           // bytes of a reply's body, at most
+	Timeout    time.Duration // for a whole call: send, handle, reply
+	Concurrent int           // requests of this kind served at once for one neighbour
+	Rate       rate.Limit    // requests a second from one neighbour, sustained
+	Burst      int           // requests at once before Rate applies
+}
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+)
+
+// DefaultBounds returns a new table of the limits per kind, each with its reason.
+func DefaultBounds() map[Kind]Bound {
+	return map[Kind]Bound{
+		// A neighbour says hello once a connection. 4 KiB holds the longest instance and member names many times.
+		kindHello: {Request: 4 * kib, Reply: 4 * kib, Timeout: 5 * time.Second, Concurrent: 1, Rate: 1, Burst: 1},
+		// One push is in flight per mirror. Its body holds a batch of entries (at most 65,535 bytes each) and a checkpoint.
+		KindPush: {Request: 8 * mib, Reply: 64 * kib, Timeout: 20 * time.Second, Concurrent: 2, Rate: 50, Burst: 100},
+		// A head is a note with a quorum of cosignatures: under 8 KiB for a committee of 31.
+		KindHead: {Request: 64 * kib, Reply: 4 * kib, Timeout: 10 * time.Second, Concurrent: 8, Rate: 100, Burst: 400},
+		// Pulling a log from its start is many requests in a row, so the rate is high and the concurrency low.
+		KindEntries: {Request: 4 * kib, Reply: 8 * mib, Timeout: 20 * time.Second, Concurrent: 2, Rate: 50, Burst: 200},
+		// A vector has one head per member.
+		KindHeads: {Request: 4 * mib, Reply: 4 * mib, Timeout: 10 * time.Second, Concurrent: 2, Rate: 5, Burst: 20},
+		// A query may wait for a free prover.
+		KindQuery: {Request: 64 * kib, Reply: 4 * mib, Timeout: 90 * time.Second, Concurrent: 32, Rate: 50, Burst: 200},
+		// A path is 32 siblings and an inclusion proof.
+		KindReceiptPath: {Request: 16 * kib, Reply: 256 * kib, Timeout: 10 * time.Second, Concurrent: 8, Rate: 20, Burst: 100},
+	}
+}
+
+const (
+	// streamsPerPeer bounds the streams a neighbour may have open, over all kinds. It is above the sum of Concurrent, so
+	// that excess is answered with a code instead of silence.
+	streamsPerPeer = 96
+	// receiveWindow bounds what a neighbour can make us buffer on a stream before we read it, and twice that on a
+	// connection. quic-go's default is 15 MB a connection.
+	receiveWindow = 1 * mib
+	// keepAlive holds middleboxes open and notices a dead neighbour within idleTimeout.
+	keepAlive   = 10 * time.Second
+	idleTimeout = 30 * time.Second
+	// handshakeTimeout bounds a handshake and, again, the hello after it.
+	handshakeTimeout = 5 * time.Second
+	// pendingHellos bounds connections that are past TLS and not yet past the hello.
+	pendingHellos = 64
+	// retireGrace is how long a superseded link may finish what is in flight on it.
+	retireGrace = 10 * time.Second
+	// lingerRefused is how long a refused dialler has to read why.
+	lingerRefused = 2 * time.Second
+	// Redial starts fast, since restarts are the usual cause, and ends well under the freshness bound of 30 s.
+	redialFirst = 200 * time.Millisecond
+	redialMax   = 10 * time.Second
+	// redialGap is the least time between two dials to one neighbour, however many callers wait for it.
+	redialGap = 150 * time.Millisecond
+	// unvalidatedPerSecond handshakes from unvalidated source addresses are served before QUIC's Retry is asked of them.
+	unvalidatedPerSecond = 32
+	// A remote error is a code and a short text.
+	maxCode    = 64
+	maxMessage = 1 * kib
+)
+
+// readTimeout bounds the arrival of a request and the departure of a refusal. A neighbour that hangs holds one stream and,
+// for a known kind, one of its own slots for this long. A variable so that a test need not wait.
+var readTimeout = 10 * time.Second

@@ -1,0 +1,220 @@
+package peer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/grille-gateway/grille/node/logkey"
+)
+
+// acceptLoop takes connections that passed TLS until the listener closes.
+func (n *Node) acceptLoop() {
+	for {
+		conn, err := n.listener.Accept(n.ctx)
+		if err != nil {
+			return // the listener was closed
+		}
+		select {
+		case n.hellos <- struct{}{}:
+		default:
+			_ = conn.CloseWithError(codeRefused, "busy")
+			continue
+		}
+		if !n.start(func() { n.greet(conn) }) {
+			_ = conn.CloseWithError(codeGoodbye, "closing")
+		}
+	}
+}
+
+// greet waits for the dialler's hello and answers it.
+func (n *Node) greet(conn *quic.Conn) {
+	defer func() { <-n.hellos }()
+	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
+	defer cancel()
+	l, nb, err := n.answerHello(ctx, conn)
+	if err != nil {
+		n.log.Warn("connection refused", logkey.Error, err)
+		select { // let the dialler read why
+		case <-conn.Context().Done():
+		case <-time.After(lingerRefused):
+		case <-n.ctx.Done():
+		}
+		_ = conn.CloseWithError(codeRefused, "hello refused")
+		return
+	}
+	nb.adopt(l)
+}
+
+func (n *Node) answerHello(ctx context.Context, conn *quic.Conn) (*link, *neighbour, error) {
+	key, err := provenKey(conn.ConnectionState().TLS)
+	if err != nil {
+		return nil, nil, err
+	}
+	nb := n.byKey[string(key)]
+	if nb == nil {
+		return nil, nil, errPin // acceptsKey let it pass: impossible, and refused all the same
+	}
+	stream, err := conn.AcceptStream(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("waiting for hello of %s: %w", nb.member.Name, err)
+	}
+	deadline, _ := ctx.Deadline()
+	if err := stream.SetDeadline(deadline); err != nil {
+		return nil, nil, err
+	}
+	bound := n.bounds[kindHello]
+	_, body, err := readRequest(stream, func(k Kind) (int, bool) { return bound.Request, k == kindHello })
+	var theirs hello
+	if err == nil {
+		theirs, err = parseHello(body, bound.Request)
+	}
+	if err == nil {
+		err = nb.checkHello(theirs)
+	}
+	if err != nil {
+		refuse(stream, refusalFor(err))
+		return nil, nil, fmt.Errorf("hello of %s: %w", nb.member.Name, err)
+	}
+	ours, err := json.Marshal(n.hello())
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := writeReply(stream, ours, nil); err != nil {
+		return nil, nil, fmt.Errorf("answering hello of %s: %w", nb.member.Name, err)
+	}
+	if err := stream.Close(); err != nil {
+		return nil, nil, fmt.Errorf("answering hello of %s: %w", nb.member.Name, err)
+	}
+	return newLink(conn, false, theirs.Incarnation), nb, nil
+}
+
+// serve answers the neighbour's requests on l until its connection ends.
+func (nb *neighbour) serve(l *link) {
+	defer nb.drop(l)
+	for {
+		stream, err := l.conn.AcceptStream(nb.node.ctx)
+		if err != nil {
+			if nb.node.ctx.Err() != nil {
+				l.close(codeGoodbye, "closing")
+			}
+			return
+		}
+		l.enter(false)
+		if !nb.node.start(func() { defer l.leave(); nb.answer(stream) }) {
+			l.leave()
+			l.close(codeGoodbye, "closing")
+			return
+		}
+	}
+}
+
+// answer serves one stream. Its time is bounded three times over: to read the request, to handle it, to write the reply.
+func (nb *neighbour) answer(stream *quic.Stream) {
+	if err := stream.SetDeadline(time.Now().Add(readTimeout)); err != nil {
+		refuse(stream, &RemoteError{CodeInternal, "internal error"})
+		return
+	}
+	kind, body, release, err := nb.admit(stream)
+	defer release()
+	if err != nil {
+		refuse(stream, refusalFor(err))
+		return
+	}
+	reply, err := nb.handle(stream, kind, body)
+	if err != nil {
+		refuse(stream, refusalFor(err))
+		return
+	}
+	if err := stream.SetDeadline(time.Now().Add(nb.gates[kind].bound.Timeout)); err != nil {
+		stream.CancelWrite(streamAbandoned)
+		return
+	}
+	if err := writeReply(stream, reply, nil); err != nil {
+		stream.CancelWrite(streamAbandoned)
+		return
+	}
+	_ = stream.Close() // fails only on a stream that is cancelled already
+}
+
+// admit reads a request if the neighbour may make it now. The kind's slot and rate are taken after the kind's byte and
+// before the body, so that excess costs us five bytes.
+func (nb *neighbour) admit(stream *quic.Stream) (Kind, []byte, func(), error) {
+	release := func() {}
+	var denied error
+	kind, body, err := readRequest(stream, func(kind Kind) (int, bool) {
+		g := nb.gates[kind]
+		if g == nil || kind == kindHello { // a second hello is no request
+			return 0, false
+		}
+		if !g.rate.Allow() {
+			denied = &RemoteError{CodeRateLimited, "too many requests of this kind a second"}
+			return 0, false
+		}
+		select {
+		case g.slots <- struct{}{}:
+			release = func() { <-g.slots }
+			return g.bound.Request, true
+		default:
+			denied = &RemoteError{CodeBusy, "too many requests of this kind in progress"}
+			return 0, false
+		}
+	})
+	if denied != nil {
+		err = denied
+	}
+	return kind, body, release, err
+}
+
+func (nb *neighbour) handle(stream *quic.Stream, kind Kind, body []byte) ([]byte, error) {
+	bound := nb.gates[kind].bound
+	ctx, cancel := context.WithTimeout(nb.node.ctx, bound.Timeout)
+	defer cancel()
+	stop := context.AfterFunc(stream.Context(), cancel) // the neighbour stopped reading, or the connection ended
+	defer stop()
+	reply, err := nb.node.opts.Handler(ctx, nb.member.Name, kind, body)
+	if err != nil {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return nil, &RemoteError{CodeTimeout, "the request was not finished in time"}
+		}
+		refusal := remote(err)
+		if refusal.Code == CodeInternal {
+			nb.node.log.Error("request failed", logkey.Member, nb.member.Name, logkey.Kind, kind.String(), logkey.Error, err)
+		}
+		return nil, refusal
+	}
+	if len(reply) > bound.Reply {
+		nb.node.log.Error("reply over its bound", logkey.Member, nb.member.Name, logkey.Kind, kind.String(), logkey.Size, len(reply))
+		return nil, &RemoteError{CodeInternal, "internal error"}
+	}
+	return reply, nil
+}
+
+// refusalFor names the reason of an error that this package made.
+func refusalFor(err error) *RemoteError {
+	var refusal *RemoteError
+	switch {
+	case errors.As(err, &refusal):
+		return refusal
+	case errors.Is(err, ErrTooLarge):
+		return &RemoteError{CodeTooLarge, "the request's body is over its bound"}
+	case errors.Is(err, errUnknownKind):
+		return &RemoteError{CodeUnknownKind, "this kind of request is not served"}
+	}
+	return &RemoteError{CodeProtocol, "the request could not be read"}
+}
+
+// refuse sends a refusal and gives up whatever is left to read.
+func refuse(stream *quic.Stream, refusal *RemoteError) {
+	stream.CancelRead(streamRefused)
+	_ = stream.SetWriteDeadline(time.Now().Add(readTimeout))
+	if err := writeReply(stream, nil, refusal); err != nil {
+		stream.CancelWrite(streamAbandoned)
+		return
+	}
+	_ = stream.Close() // fails only on a stream that is cancelled already
+}
