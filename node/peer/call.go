@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -13,7 +14,7 @@ import (
 // the kind's bound, and so must the reply.
 //
 // Errors: *RemoteError when the member answered with a refusal, ErrUnreachable when there was no connection, ErrTooLarge,
-// ErrUnknownMember, ErrClosed, ctx's own, or a deadline error after the kind's Timeout. A request is sent a second time
+// ErrUnknownMember, ErrClosed, ctx's own, or context.DeadlineExceeded after the kind's Timeout. A request is sent a second time
 // when the first connection ended under it (neighbours close superseded connections), so handlers must be idempotent: the
 // ledger's messages are, and a repeated query gets the stored answer.
 func (n *Node) Call(ctx context.Context, member string, kind Kind, body []byte) ([]byte, error) {
@@ -110,6 +111,9 @@ func exchange(ctx context.Context, conn *quic.Conn, kind Kind, body []byte, boun
 		abandon()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) { // the stream's deadline can fire before ctx's, for the same instant
+			return nil, context.DeadlineExceeded
 		}
 	}
 	return reply, err
