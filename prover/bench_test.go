@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/grille-gateway/grille/circuits"
 )
@@ -13,11 +15,22 @@ import (
 func BenchmarkProve(b *testing.B) {
 	q := newQuery(b, 1, person(-9000, 1500, 1, "west"), typicalProgram())
 	k := testKeys()
+	before := processorTime(b)
 	for b.Loop() {
 		if _, err := k.Prove(q.pub, q.sec); err != nil {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric(float64((processorTime(b)-before).Milliseconds())/float64(b.N), "cpu-ms/op")
+}
+
+// processorTime is what all cores together have spent on this process.
+func processorTime(t testing.TB) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkPool reports the time per proof when several are wanted at once.

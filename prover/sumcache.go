@@ -3,6 +3,7 @@ package prover
 import (
 	"container/list"
 	"crypto/sha256"
+	"encoding/binary"
 	"sync"
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
@@ -60,11 +61,13 @@ func (c *sumCache) lookup(hash [32]byte) (bls.G1Affine, bool) {
 	return e.Value.(*sumEntry).sum, true
 }
 
+// hashValues hashes the elements as they stand in memory: reduced Montgomery words, which are one to one with values.
 func hashValues(values []fr.Element) [32]byte {
 	buf := make([]byte, 0, len(values)*fr.Bytes)
 	for i := range values {
-		b := values[i].Bytes()
-		buf = append(buf, b[:]...)
+		for _, word := range values[i] {
+			buf = binary.LittleEndian.AppendUint64(buf, word)
+		}
 	}
 	return sha256.Sum256(buf)
 }

@@ -21,6 +21,7 @@ type Verifier struct {
 	pairing  bls.GT // e(alpha, beta)
 	gammaNeg bls.G2Affine
 	deltaNeg bls.G2Affine
+	head     []baseTable // of the public inputs before the program's, which differ from proof to proof
 	programs *sumCache
 }
 
@@ -38,6 +39,10 @@ func NewVerifier(vk []byte) (*Verifier, error) {
 	}
 	v.gammaNeg.Neg(&key.gamma)
 	v.deltaNeg.Neg(&key.delta)
+	from, _ := circuits.ProgramRange()
+	for i := range from {
+		v.head = append(v.head, newBaseTable(&key.k[i+1]))
+	}
 	return v, nil
 }
 
@@ -100,12 +105,12 @@ func (v *Verifier) sum(values []fr.Element) (bls.G1Affine, error) {
 	if err != nil {
 		return bls.G1Affine{}, err
 	}
-	s, err := publicSum(k[1:from+1], values[:from])
-	if err != nil {
-		return bls.G1Affine{}, fmt.Errorf("summing the public inputs: %w", err)
-	}
-	s.AddMixed(&program)
+	var s bls.G1Jac
+	s.FromAffine(&program)
 	s.AddMixed(&k[0])
+	for i := range v.head {
+		v.head[i].add(&s, &values[i])
+	}
 	var affine bls.G1Affine
 	affine.FromJacobian(&s)
 	return affine, nil
