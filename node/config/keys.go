@@ -1,0 +1,175 @@
+package config
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/grille-gateway/grille/ledger/network"
+)
+
+// Role names what a signing key is for. Each role has a key of its own, so that no signature of one can pass for
+// another's and one can be replaced alone.
+type Role string
+
+const (
+	RoleLog       Role = "log"       // signs this member's checkpoints and its card
+	RoleMirror    Role = "mirror"    // cosigns the members' checkpoints
+	RoleTransport Role = "transport" // proves who is at the other end of a connection
+	RoleQuery     Role = "query"     // signs queries and answer headers
+)
+
+// Roles lists all roles.
+func Roles() []Role { return []Role{RoleLog, RoleMirror, RoleTransport, RoleQuery} }
+
+// Keys are a gateway's signing keys.
+type Keys struct {
+	Log, Mirror, Transport, Query ed25519.PrivateKey
+}
+
+func (k *Keys) of(r Role) *ed25519.PrivateKey {
+	switch r {
+	case RoleLog:
+		return &k.Log
+	case RoleMirror:
+		return &k.Mirror
+	case RoleTransport:
+		return &k.Transport
+	case RoleQuery:
+		return &k.Query
+	}
+	panic("config: unknown key role " + string(r))
+}
+
+// EnsureKeys makes the signing keys that are missing from the folder and returns all of them. made lists the new ones.
+func EnsureKeys(f Folder) (keys Keys, made []Role, err error) {
+	for _, r := range Roles() {
+		if _, err := os.Lstat(f.Key(r)); err == nil {
+			continue
+		}
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return Keys{}, nil, fmt.Errorf("making the %s key: %w", r, err)
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			return Keys{}, nil, fmt.Errorf("making the %s key: %w", r, err)
+		}
+		block := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+		if err := WriteNew(f.Key(r), block, 0o600); err != nil {
+			return Keys{}, nil, fmt.Errorf("writing the %s key: %w", r, err)
+		}
+		made = append(made, r)
+	}
+	keys, err = LoadKeys(f)
+	return keys, made, err
+}
+
+// LoadKeys reads the four signing keys. Files that others may read are refused.
+func LoadKeys(f Folder) (Keys, error) {
+	if err := CheckPrivate(f.Keys()); err != nil {
+		return Keys{}, err
+	}
+	var keys Keys
+	for _, r := range Roles() {
+		key, err := loadKey(f.Key(r))
+		if err != nil {
+			return Keys{}, fmt.Errorf("reading the %s key: %w", r, err)
+		}
+		*keys.of(r) = key
+	}
+	return keys, nil
+}
+
+func loadKey(path string) (ed25519.PrivateKey, error) {
+	data, err := ReadSecret(path)
+	if err != nil {
+		return nil, err
+	}
+	block, rest := pem.Decode(data)
+	if block == nil || block.Type != "PRIVATE KEY" || len(rest) != 0 {
+		return nil, fmt.Errorf("%s is not one PEM block of type PRIVATE KEY", path)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not a PKCS #8 key", path) // the parser's message is about secret bytes
+	}
+	key, ok := parsed.(ed25519.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("%s is not an Ed25519 key", path)
+	}
+	return key, nil
+}
+
+// ReadSecret reads a small file that only its owner may read.
+func ReadSecret(path string) ([]byte, error) {
+	if err := CheckPrivate(path); err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxFile {
+		return nil, fmt.Errorf("%s has %d bytes, the limit is %d", path, info.Size(), maxFile)
+	}
+	return os.ReadFile(path)
+}
+
+// Member describes this gateway for the others, from its public keys.
+func (k Keys) Member(instance, name, title, endpoint string, mirror bool) network.Member {
+	public := func(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(ed25519.PublicKey) }
+	return network.Member{
+		Name: name, Title: title, Endpoint: endpoint, Mirror: mirror,
+		LogKey:       network.LogVKey(network.Origin(instance, name), public(k.Log)),
+		MirrorKey:    network.MirrorVKey(network.MirrorName(instance, name), public(k.Mirror)),
+		TransportKey: base64.StdEncoding.EncodeToString(public(k.Transport)),
+		QueryKey:     base64.StdEncoding.EncodeToString(public(k.Query)),
+	}
+}
+
+// ErrNotAdopted says that no network configuration has been adopted, or another one than is there.
+var ErrNotAdopted = errors.New("network configuration not adopted")
+
+// LoadNetwork reads the network configuration and compares it with the adopted digest, and this gateway's name and keys
+// with what it says about them.
+func LoadNetwork(f Folder, c Config, k Keys) (*network.Configuration, error) {
+	path := f.Path(c.Network.File)
+	remedy := fmt.Sprintf("run `grille network adopt %s FILE --fingerprint X`", f)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) || c.Network.Digest == "" {
+		return nil, fmt.Errorf("%w: %s", ErrNotAdopted, remedy)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading network configuration: %w", err)
+	}
+	cfg, err := network.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if cfg.Digest() != c.Network.Digest {
+		return nil, fmt.Errorf("%w: %s has digest %s, adopted was %s; %s", ErrNotAdopted, path, cfg.Digest(), c.Network.Digest, remedy)
+	}
+	return cfg, CheckMember(cfg, c, k)
+}
+
+// CheckMember compares this gateway's name and keys with what a network configuration says about them.
+func CheckMember(cfg *network.Configuration, c Config, k Keys) error {
+	if cfg.Instance != c.Instance {
+		return refuse("instance", c.Instance, "the network configuration is for "+cfg.Instance)
+	}
+	theirs, ok := cfg.Member(c.Member)
+	if !ok {
+		return refuse("member", c.Member, "the network configuration does not name this member; have its card added and build it again")
+	}
+	if k.Member(c.Instance, c.Member, theirs.Title, theirs.Endpoint, theirs.Mirror) != theirs {
+		return fmt.Errorf("%w: the network configuration names other keys for %s than keys/ holds; hand out the present card.json "+
+			"and build it again", ErrConfig, c.Member)
+	}
+	return nil
+}
