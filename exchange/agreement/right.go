@@ -1,0 +1,65 @@
+package agreement
+
+import (
+	"slices"
+	"time"
+
+	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/ledger/view"
+)
+
+// A Use is what somebody wants to do under an agreement.
+type Use struct {
+	Requester     string
+	Policy        string
+	PolicyVersion int
+	Purpose       string
+	LegalBasis    string
+	Disclose      []string
+	At            time.Time
+}
+
+// A Right is an agreement in force.
+type Right struct {
+	Index uint64 // of the agreement.accept on the holder's log
+	Terms entry.Terms
+	Offer entry.Ref
+}
+
+// Why there is no right.
+const (
+	NoAgreement      = "no_agreement"
+	OtherPurpose     = "purpose_not_allowed"
+	OtherDisclosures = "disclosure_not_allowed"
+	Expired          = "agreement_expired"
+)
+
+// Find returns the newest agreement below the view's size that allows the use, or the reason for which the nearest one does not.
+// Without any, the answer is no.
+func Find(v *view.View, u Use) (Right, string) {
+	why := NoAgreement
+	rank := func(reason string) {
+		order := []string{NoAgreement, OtherPurpose, Expired, OtherDisclosures}
+		if slices.Index(order, reason) > slices.Index(order, why) {
+			why = reason
+		}
+	}
+	for _, a := range slices.Backward(v.Agreements()) {
+		t := a.Accept.Terms
+		if a.Revoked || t.Requester != u.Requester || t.Policy != u.Policy || t.PolicyVersion != u.PolicyVersion {
+			continue
+		}
+		expires, err := entry.ParseTime(t.Expires)
+		switch {
+		case t.Purpose != u.Purpose || t.LegalBasis != u.LegalBasis:
+			rank(OtherPurpose)
+		case err != nil || u.At.After(expires):
+			rank(Expired)
+		case slices.ContainsFunc(u.Disclose, func(c string) bool { return !slices.Contains(t.Disclose, c) }):
+			rank(OtherDisclosures)
+		default:
+			return Right{Index: a.Index, Terms: t, Offer: a.Accept.Offer}, ""
+		}
+	}
+	return Right{}, why
+}

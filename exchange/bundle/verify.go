@@ -1,0 +1,546 @@
+package bundle
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/grille-gateway/grille/circuits"
+	"github.com/grille-gateway/grille/exchange/policy"
+	"github.com/grille-gateway/grille/exchange/receipt"
+	"github.com/grille-gateway/grille/exchange/schema"
+	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/ledger/note"
+	"github.com/grille-gateway/grille/ledger/view"
+)
+
+// A ProofVerifier checks proofs under one verifying key.
+type ProofVerifier interface {
+	Verify(pub *circuits.Public, proof []byte) error
+	CircuitID() string
+	SHA256() string
+}
+
+// A Replica knows whole logs. With one, Verify proves what a header only asserts.
+type Replica interface {
+	// View returns the log as of size; nil when the replica does not hold that much of it.
+	View(origin string, size uint64) *view.View
+}
+
+// A Verifier checks bundles. It needs no network and keeps no state; it is safe for concurrent use.
+type Verifier struct {
+	Config  *network.Configuration
+	Proofs  ProofVerifier
+	Replica Replica // optional
+}
+
+// A Report is what a verified bundle says.
+type Report struct {
+	Verdict     circuits.Verdict `json:"verdict"`
+	Policy      string           `json:"policy"`
+	Version     int              `json:"policy_version"`
+	Question    string           `json:"question"`
+	Holder      string           `json:"holder"`
+	Requester   string           `json:"requester"`
+	Purpose     string           `json:"purpose"`
+	LegalBasis  string           `json:"legal_basis"`
+	Case        string           `json:"case,omitempty"`
+	QueryID     string           `json:"query_id"`
+	AsOf        string           `json:"as_of"`
+	AnsweredAt  string           `json:"answered_at"`
+	EpochTime   string           `json:"epoch_time"`
+	Disclosed   []Value          `json:"disclosed,omitempty"`
+	Cosigners   int              `json:"cosigners"`
+	Currency    string           `json:"currency"` // how far it is shown that the entries were the newest
+	Receipt     string           `json:"receipt"`  // promised or logged
+	OpeningSeen bool             `json:"opening_checked"`
+}
+
+// A Value is a disclosed column as people write it.
+type Value struct {
+	Column string `json:"column"`
+	Text   string `json:"text"`
+}
+
+// How much a report can say of currency.
+const (
+	CurrencyAsserted = "asserted by the holder"
+	CurrencyBeat     = "current as of the last beat, asserted since"
+	CurrencyReplica  = "current, checked against the replicated log"
+)
+
+// check carries what the steps learn from one another.
+type check struct {
+	*Verifier
+	b         *Bundle
+	q         Query
+	h         Header
+	tree      tlog.Tree
+	times     []time.Time
+	dataset   entry.DatasetDeclare
+	schema    *schema.Schema
+	epoch     entry.DatasetEpoch
+	policy    entry.PolicyPublish
+	agreement entry.AgreementAccept
+	batch     *entry.ReceiptsBatch
+	pub       *circuits.Public
+	report    Report
+}
+
+// Verify checks a bundle in the order of DESIGN section 8. A refused bundle gives a *Refused with its stable reason.
+func (v *Verifier) Verify(data []byte) (*Report, error) {
+	b, err := Decode(data)
+	if err != nil {
+		return nil, &Refused{Reason: ReasonEncoding, Err: err}
+	}
+	c := &check{Verifier: v, b: b}
+	for _, step := range []func() error{
+		c.bodies, c.configuration, c.checkpoint, c.inclusions, c.references, c.querySignature, c.queryTerms, c.header, c.age,
+		c.inForce, c.program, c.proof, c.promise, c.receipt, c.opening,
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return &c.report, nil
+}
+
+func (c *check) bodies() error {
+	if c.b.Version != 1 {
+		return refuse(ReasonEncoding, "bundle version %d, want 1", c.b.Version)
+	}
+	if err := c.b.Query.Peek(&c.q); err != nil {
+		return refuse(ReasonEncoding, "reading the query: %w", err)
+	}
+	if err := c.q.Check(); err != nil {
+		return &Refused{Reason: ReasonEncoding, Err: err}
+	}
+	if err := c.b.Header.Peek(&c.h); err != nil {
+		return refuse(ReasonEncoding, "reading the header: %w", err)
+	}
+	return nil
+}
+
+func (c *check) configuration() error {
+	b, cfg := c.b, c.Config
+	if b.Configuration.Version != cfg.Version || b.Configuration.Digest != cfg.Digest() {
+		return refuse(ReasonConfiguration, "made under another network configuration than the one given")
+	}
+	if b.Instance != cfg.Instance || c.q.Instance != cfg.Instance || c.h.Instance != cfg.Instance {
+		return refuse(ReasonConfiguration, "made in another instance")
+	}
+	if c.h.Origin != cfg.Origin(c.q.Holder) {
+		return refuse(ReasonConfiguration, "the header's log is not the holder's")
+	}
+	for _, circuit := range cfg.Circuits {
+		if circuit.ID == c.h.Circuit {
+			if c.Proofs.CircuitID() != circuit.ID || c.Proofs.SHA256() != circuit.VerifyingKey {
+				return refuse(ReasonCircuit, "the verifying key given is not the one the configuration names")
+			}
+			return nil
+		}
+	}
+	return refuse(ReasonCircuit, "the configuration does not name the circuit of this answer")
+}
+
+func (c *check) checkpoint() error {
+	var err error
+	c.tree, c.times, err = note.VerifyHead(c.Config, c.h.Origin, []byte(c.b.Checkpoint), c.Config.Quorum())
+	if err != nil {
+		return &Refused{Reason: ReasonCheckpoint, Err: err}
+	}
+	if uint64(c.tree.N) != c.h.Size {
+		return refuse(ReasonCheckpoint, "the header is of another log size than the checkpoint")
+	}
+	c.report.Cosigners = len(c.times)
+	return nil
+}
+
+func (c *check) inclusions() error {
+	last := -1
+	for _, e := range c.b.Entries {
+		if int(min(e.Index, 1<<50)) <= last {
+			return refuse(ReasonInclusion, "entries are not in rising order")
+		}
+		last = int(e.Index)
+		if err := c.included(&e, c.tree); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *check) included(e *Entry, tree tlog.Tree) error {
+	path := make([]tlog.Hash, len(e.Path))
+	for i, h := range e.Path {
+		if len(h) != tlog.HashSize {
+			return refuse(ReasonInclusion, "a path hash of %d bytes", len(h))
+		}
+		path[i] = tlog.Hash(h)
+	}
+	if err := note.CheckInclusion(path, tree, e.Index, []byte(e.Body)); err != nil {
+		return &Refused{Reason: ReasonInclusion, Err: err}
+	}
+	return nil
+}
+
+// references checks that the header names the entries given, no more and no fewer, and that they belong to one another.
+func (c *check) references() error {
+	if err := c.readEntries(); err != nil {
+		return err
+	}
+	q, t := &c.q, &c.agreement.Terms
+	switch {
+	case c.epoch.Dataset != c.dataset.Dataset || c.epoch.Declare != c.h.Dataset:
+		return refuse(ReasonReference, "the epoch is of another dataset")
+	case c.policy.Dataset != c.dataset.Dataset || c.policy.Declare != c.h.Dataset:
+		return refuse(ReasonReference, "the policy is for another dataset or schema")
+	case c.policy.Policy != q.Policy || c.policy.Version != q.PolicyVersion:
+		return refuse(ReasonReference, "the policy is not the one asked")
+	case t.PolicyIndex != c.h.Policy || t.Policy != q.Policy || t.PolicyVersion != q.PolicyVersion:
+		return refuse(ReasonReference, "the agreement is about another policy")
+	case t.Requester != q.Requester || t.Holder != q.Holder:
+		return refuse(ReasonReference, "the agreement is between others")
+	}
+	s, err := schema.FromDeclare(c.dataset)
+	if err != nil {
+		return refuse(ReasonReference, "reading the schema: %w", err)
+	}
+	c.schema = s
+	return nil
+}
+
+func (c *check) readEntries() error {
+	used := 0
+	read := func(index uint64) (entry.Entry, error) {
+		i, ok := slices.BinarySearchFunc(c.b.Entries, index, func(e Entry, at uint64) int {
+			return int(int64(e.Index) - int64(at))
+		})
+		if !ok {
+			return nil, refuse(ReasonReference, "an entry that the header names is missing")
+		}
+		used++
+		e, err := entry.Decode([]byte(c.b.Entries[i].Body))
+		if err != nil {
+			return nil, refuse(ReasonReference, "reading an entry: %w", err)
+		}
+		return e, nil
+	}
+	if err := errors.Join(into(read, c.h.Dataset, &c.dataset), into(read, c.h.Epoch, &c.epoch),
+		into(read, c.h.Policy, &c.policy), into(read, c.h.Agreement, &c.agreement)); err != nil {
+		return firstRefused(err)
+	}
+	if c.h.Batch != nil {
+		var batch entry.ReceiptsBatch
+		if err := into(read, *c.h.Batch, &batch); err != nil {
+			return err
+		}
+		c.batch = &batch
+	}
+	if used != len(c.b.Entries) {
+		return refuse(ReasonReference, "the bundle carries entries that the header does not name")
+	}
+	return nil
+}
+
+func into[T entry.Entry](read func(uint64) (entry.Entry, error), index uint64, to *T) error {
+	e, err := read(index)
+	if err != nil {
+		return err
+	}
+	t, ok := e.(T)
+	if !ok {
+		return refuse(ReasonReference, "entry %d is a %s, want a %s", index, e.Kind(), (*to).Kind())
+	}
+	*to = t
+	return nil
+}
+
+func firstRefused(err error) error {
+	var r *Refused
+	if errors.As(err, &r) {
+		return r
+	}
+	return err
+}
+
+func (c *check) querySignature() error {
+	key, err := Key(c.Config, c.q.Requester)
+	if err != nil {
+		return &Refused{Reason: ReasonQuerySignature, Err: err}
+	}
+	if err := c.b.Query.Open(key, LabelQuery, &c.q); err != nil {
+		return &Refused{Reason: ReasonQuerySignature, Err: err}
+	}
+	return nil
+}
+
+// queryTerms checks that the agreement in the bundle allows exactly this query.
+func (c *check) queryTerms() error {
+	q, t := &c.q, &c.agreement.Terms
+	if q.Purpose != t.Purpose || q.LegalBasis != t.LegalBasis {
+		return refuse(ReasonQueryTerms, "the agreement is for another purpose or legal basis")
+	}
+	for _, column := range q.Disclose {
+		if !slices.Contains(t.Disclose, column) {
+			return refuse(ReasonQueryTerms, "the agreement does not allow a column that was asked for")
+		}
+	}
+	return nil
+}
+
+func (c *check) holderKey() (ed25519.PublicKey, error) { return Key(c.Config, c.q.Holder) }
+
+// header checks the holder's signature, and that its time and date are those of the cosignatures.
+func (c *check) header() error {
+	key, err := c.holderKey()
+	if err != nil {
+		return &Refused{Reason: ReasonHeader, Err: err}
+	}
+	if err := c.b.Header.Open(key, LabelHeader, &c.h); err != nil {
+		return &Refused{Reason: ReasonHeader, Err: err}
+	}
+	if c.h.Version != 1 || c.h.Query != QueryDigest(&c.b.Query) {
+		return refuse(ReasonHeader, "the header answers another query")
+	}
+	return c.checkTimes()
+}
+
+// clockAllowance is how far honest members' clocks may be apart (DESIGN section 7).
+const clockAllowance = 5 * time.Second
+
+func (c *check) checkTimes() error {
+	median, err := Median(c.times)
+	if err != nil {
+		return &Refused{Reason: ReasonTimes, Err: err}
+	}
+	freshness := time.Duration(c.Config.FreshnessSeconds)*time.Second + clockAllowance
+	issued, expires, err := c.q.Times()
+	if err != nil {
+		return &Refused{Reason: ReasonTimes, Err: err}
+	}
+	answered, err := entry.ParseTime(c.h.Time)
+	if err != nil {
+		return &Refused{Reason: ReasonTimes, Err: err}
+	}
+	limit, err := entry.ParseTime(c.agreement.Terms.Expires)
+	switch {
+	case err != nil:
+		return &Refused{Reason: ReasonTimes, Err: err}
+	case answered.Before(median) || answered.Sub(median) > freshness:
+		return refuse(ReasonTimes, "the header's time is not that of its checkpoint")
+	case c.times[len(c.times)-1].Sub(c.times[0]) > freshness:
+		return refuse(ReasonTimes, "the cosignatures are too far apart")
+	case median.Before(issued.Add(-freshness)) || answered.After(expires.Add(clockAllowance)):
+		return refuse(ReasonTimes, "the checkpoint is not of the time of the query")
+	case c.h.AsOf != AsOfDate(answered):
+		return refuse(ReasonTimes, "the as-of date is not the date of the answer")
+	case answered.After(limit):
+		return refuse(ReasonTimes, "the agreement had expired")
+	}
+	c.report.AnsweredAt, c.report.AsOf = c.h.Time, c.h.AsOf
+	return nil
+}
+
+func (c *check) age() error {
+	made, err := entry.ParseTime(c.epoch.Time)
+	if err != nil {
+		return &Refused{Reason: ReasonAge, Err: err}
+	}
+	answered, _ := entry.ParseTime(c.h.Time) // checkTimes read it
+	if limit := time.Duration(c.q.MaxAgeSeconds) * time.Second; limit > 0 && answered.Sub(made) > limit {
+		return refuse(ReasonAge, "the epoch is older than the query accepts")
+	}
+	c.report.EpochTime = c.epoch.Time
+	return nil
+}
+
+// inForce checks the header's claim that its entries were the newest: by the last beat's batch, and by the replica up to Size.
+func (c *check) inForce() error {
+	c.report.Currency = CurrencyAsserted
+	if c.batch != nil {
+		if newest, ok := c.batch.Epochs[c.dataset.Dataset]; ok && newest > c.h.Epoch {
+			return refuse(ReasonSuperseded, "the last beat names a newer epoch")
+		}
+		c.report.Currency = CurrencyBeat
+	}
+	if c.Replica == nil {
+		return nil
+	}
+	log := c.Replica.View(c.h.Origin, c.h.Size)
+	if log == nil || log.Size() != c.h.Size {
+		return refuse(ReasonCheckpoint, "the replica does not hold the holder's log up to entry %d yet; sync it and verify again", c.h.Size)
+	}
+	if _, index, ok := log.Epoch(c.dataset.Dataset); !ok || index != c.h.Epoch {
+		return refuse(ReasonSuperseded, "the log holds a newer epoch")
+	}
+	if _, index, ok := log.Policy(c.policy.Policy, c.policy.Version); !ok || index != c.h.Policy {
+		return refuse(ReasonNotInForce, "the policy version is retired or another entry")
+	}
+	if _, ok := log.Agreement(c.h.Agreement); !ok {
+		return refuse(ReasonNotInForce, "the agreement is revoked")
+	}
+	c.report.Currency = CurrencyReplica
+	return nil
+}
+
+// program rebuilds the statement: everything public but verdict and disclosed values comes from the signed entries.
+func (c *check) program() error {
+	template, err := policy.ParseTemplate(c.policy.Template)
+	if err != nil {
+		return &Refused{Reason: ReasonProgram, Err: err}
+	}
+	program, err := template.ProgramAt(c.h.AsOf)
+	if err != nil {
+		return &Refused{Reason: ReasonProgram, Err: err}
+	}
+	mask, positions, err := Mask(c.schema, c.q.Disclose)
+	if err != nil {
+		return &Refused{Reason: ReasonQueryTerms, Err: err}
+	}
+	if c.pub, err = publicOf(c.b, &c.q, &c.h, c.epoch.Root, program, mask, positions); err != nil {
+		return &Refused{Reason: ReasonPublic, Err: err}
+	}
+	if _, err = c.pub.Vector(); err != nil {
+		return &Refused{Reason: ReasonPublic, Err: err}
+	}
+	return c.describe(positions)
+}
+
+func (c *check) describe(positions []int) error {
+	r := &c.report
+	r.Verdict, r.Policy, r.Version, r.Question = c.pub.Verdict, c.policy.Policy, c.policy.Version, c.policy.Question
+	r.Holder, r.Requester, r.QueryID = c.q.Holder, c.q.Requester, c.q.ID
+	r.Purpose, r.LegalBasis, r.Case = c.q.Purpose, c.q.LegalBasis, c.q.Case
+	for i, name := range c.q.Disclose {
+		text, err := reveal(c.schema, name, c.pub.Disclosed[positions[i]], c.b.Disclosed[i].Text)
+		if err != nil {
+			return &Refused{Reason: ReasonPublic, Err: err}
+		}
+		r.Disclosed = append(r.Disclosed, Value{Column: name, Text: text})
+	}
+	return nil
+}
+
+func reveal(s *schema.Schema, name string, e fr.Element, text string) (string, error) {
+	column, _, ok := s.Column(name)
+	if !ok || column.Numeric() && text != "" {
+		return "", fmt.Errorf("reading a disclosed value: %w", ErrEncoding)
+	}
+	v, err := s.Reveal(name, e, text)
+	if err != nil {
+		return "", err
+	}
+	return column.Format(v)
+}
+
+// Mask turns column names into the circuit's disclosure mask and their positions in it.
+func Mask(s *schema.Schema, columns []string) (mask [circuits.Columns]bool, positions []int, err error) {
+	for _, name := range columns {
+		position, ok := s.Position(name)
+		if !ok {
+			return mask, nil, fmt.Errorf("disclosing columns: not in the schema: %w", ErrQuery)
+		}
+		mask[position] = true
+		positions = append(positions, position)
+	}
+	return mask, positions, nil
+}
+
+func (c *check) proof() error {
+	if err := c.Proofs.Verify(c.pub, c.b.Proof); err != nil {
+		return &Refused{Reason: ReasonProof, Err: err}
+	}
+	return nil
+}
+
+func (c *check) promise() error {
+	key, err := c.holderKey()
+	if err != nil {
+		return &Refused{Reason: ReasonPromise, Err: err}
+	}
+	digest := receipt.Digest(c.b.Salt, c.h.Query, c.pub.Verdict.String(), AnswerDigest(&c.b.Header, c.pub))
+	if _, err := OpenPromise(&c.b.Promise, key, c.Config, c.q.Holder, c.h.Query, digest); err != nil {
+		return &Refused{Reason: ReasonPromise, Err: err}
+	}
+	c.report.Receipt = "promised"
+	return nil
+}
+
+// BeatLength is how long a beat of the instance lasts.
+func BeatLength(c *network.Configuration) time.Duration {
+	return time.Duration(c.BeatSeconds) * time.Second
+}
+
+// OpenPromise checks a member's signed promise that the receipt with this digest will be logged for that query.
+func OpenPromise(s *Signed, key ed25519.PublicKey, c *network.Configuration, member string, query, digest receipt.Hash) (*receipt.Promise, error) {
+	var p receipt.Promise
+	if err := s.Open(key, LabelPromise, &p); err != nil {
+		return nil, err
+	}
+	if err := p.Check(BeatLength(c)); err != nil {
+		return nil, err
+	}
+	if p.Member != member || p.Query != query || p.Receipt != digest {
+		return nil, fmt.Errorf("checking a promise: it is for another answer: %w", ErrEncoding)
+	}
+	return &p, nil
+}
+
+// receipt checks a kept promise, where the bundle has one.
+func (c *check) receipt() error {
+	if c.b.Receipt == nil {
+		return nil
+	}
+	var p receipt.Promise
+	if err := c.b.Promise.Peek(&p); err != nil {
+		return &Refused{Reason: ReasonReceipt, Err: err}
+	}
+	if err := CheckReceipt(c.Config, &p, c.h.Origin, c.b.Receipt); err != nil {
+		return &Refused{Reason: ReasonReceipt, Err: err}
+	}
+	c.report.Receipt = "logged"
+	return nil
+}
+
+// CheckReceipt checks that a promise was kept: the batch of its beat is final on the log, and the receipt is under its root.
+func CheckReceipt(cfg *network.Configuration, p *receipt.Promise, origin string, r *ReceiptInclude) error {
+	tree, _, err := note.VerifyHead(cfg, origin, []byte(r.Checkpoint), cfg.Quorum())
+	if err != nil {
+		return err
+	}
+	c := &check{}
+	if err := c.included(&r.Batch, tree); err != nil {
+		return err
+	}
+	e, err := entry.Decode([]byte(r.Batch.Body))
+	if err != nil {
+		return err
+	}
+	batch, ok := e.(entry.ReceiptsBatch)
+	if !ok || batch.Beat != p.Beat {
+		return fmt.Errorf("checking a receipt: the entry is not the batch of its beat: %w", receipt.ErrBroken)
+	}
+	var root receipt.Hash
+	if err := root.UnmarshalText([]byte(batch.Root)); err != nil {
+		return err
+	}
+	return receipt.VerifyPath(root, p.Receipt, p.Place, r.Proof.Path)
+}
+
+func (c *check) opening() error {
+	if c.b.Opening == nil {
+		return nil
+	}
+	if _, _, err := c.b.Opening.CheckOpening(&c.q, c.dataset.Scheme); err != nil {
+		return &Refused{Reason: ReasonOpening, Err: err}
+	}
+	c.report.OpeningSeen = true
+	return nil
+}
