@@ -297,3 +297,5 @@ func value(cs *r1csbls.R1CS, l constraint.LinearExpression, values []fr.Element)
 	}
 	return sum
 }
+
+func rawConstraints() []constraint.R1C { return system().(*r1csbls.R1CS).GetR1Cs() }
