@@ -1,0 +1,147 @@
+package signer
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/ledger/note"
+	"github.com/grille-gateway/grille/ledger/tiles"
+)
+
+var (
+	// ErrStale says that a tree is smaller than one already signed, or a time before one already signed. Nothing was
+	// signed; the asker is behind, or the clock went back.
+	ErrStale = errors.New("older than what was signed")
+	// ErrInconsistent says that a tree contradicts one already signed: the owner's log forked. Nothing was signed.
+	ErrInconsistent = errors.New("contradicts what was signed")
+	// ErrState says that the state file is missing or damaged. Do not recreate it: take new keys and a new log generation.
+	ErrState = errors.New("signer state is missing or damaged")
+)
+
+// A State is what a key last signed for one log.
+type State struct {
+	Tree tlog.Tree
+	Time time.Time // of a mirror's last cosignature; zero for an owner
+}
+
+// stateFile is a State on the disk.
+type stateFile struct {
+	Role   string `json:"role"`
+	Origin string `json:"origin"`
+	Size   int64  `json:"size,string"`
+	Root   string `json:"root"`
+	Time   int64  `json:"time,string"`
+}
+
+// maxState bounds the state file in bytes.
+const maxState = 1024
+
+// A keeper guards the state of one key for one log.
+type keeper struct {
+	disk   *tiles.Disk
+	path   string
+	role   string
+	origin string
+
+	mu    sync.Mutex
+	state State
+}
+
+// Exists reports whether there is a state file at path.
+func Exists(path string) (bool, error) {
+	_, err := tiles.Read(path, maxState)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Create writes the state of a key that has signed nothing yet. role is "owner" or "mirror".
+func Create(disk *tiles.Disk, path, role, origin string) error {
+	empty, err := tlog.TreeHash(0, nil)
+	if err != nil {
+		return fmt.Errorf("hashing the empty tree: %w", err)
+	}
+	k := &keeper{disk: disk, path: path, role: role, origin: origin}
+	return k.save(State{Tree: tlog.Tree{Hash: empty}})
+}
+
+func load(disk *tiles.Disk, path, role, origin string) (*keeper, error) {
+	data, err := tiles.Read(path, maxState)
+	if err != nil {
+		return nil, fmt.Errorf("reading state of %s: %w: %w", role, ErrState, err)
+	}
+	var f stateFile
+	if err := entry.DecodeStrict(data, maxState, &f); err != nil {
+		return nil, fmt.Errorf("reading state of %s: %w: %w", role, ErrState, err)
+	}
+	root, err := hex.DecodeString(f.Root)
+	if err != nil || len(root) != tlog.HashSize || f.Role != role || f.Origin != origin || f.Size < 0 ||
+		f.Size > note.MaxTreeSize || f.Time < 0 {
+		return nil, fmt.Errorf("reading state of %s: %w: of another key or out of range", role, ErrState)
+	}
+	k := &keeper{disk: disk, path: path, role: role, origin: origin}
+	k.state = State{Tree: tlog.Tree{N: f.Size, Hash: tlog.Hash(root)}}
+	if f.Time > 0 {
+		k.state.Time = time.Unix(f.Time, 0).UTC()
+	}
+	return k, nil
+}
+
+func (k *keeper) save(s State) error {
+	f := stateFile{Role: k.role, Origin: k.origin, Size: s.Tree.N, Root: hex.EncodeToString(s.Tree.Hash[:])}
+	if !s.Time.IsZero() {
+		f.Time = s.Time.Unix()
+	}
+	data, err := json.Marshal(f)
+	if err != nil {
+		return fmt.Errorf("encoding state: %w", err)
+	}
+	return k.disk.Write(tiles.File{Path: k.path, Data: data})
+}
+
+// State returns what was last signed.
+func (k *keeper) State() State {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.state
+}
+
+// advance makes next the state, on the disk first. hashes must be those of the tree next.Tree; the proof that it
+// contains the last tree is made from them and checked here, whatever the caller checked before.
+func (k *keeper) advance(next State, hashes tlog.HashReader) error {
+	last := k.state
+	switch {
+	case next.Tree.N < last.Tree.N:
+		return fmt.Errorf("%s: %w: size %d after %d", k.role, ErrStale, next.Tree.N, last.Tree.N)
+	case next.Tree.N == last.Tree.N && next.Tree.Hash != last.Tree.Hash:
+		return fmt.Errorf("%s: %w: two roots of size %d", k.role, ErrInconsistent, next.Tree.N)
+	case next.Time.Before(last.Time):
+		return fmt.Errorf("%s: %w: the clock went back by %s", k.role, ErrStale, last.Time.Sub(next.Time))
+	}
+	if last.Tree.N > 0 && next.Tree.N > last.Tree.N {
+		proof, err := tlog.ProveTree(next.Tree.N, last.Tree.N, hashes)
+		if err != nil {
+			return fmt.Errorf("%s: proving growth: %w", k.role, err)
+		}
+		if err := tlog.CheckTree(proof, next.Tree.N, next.Tree.Hash, last.Tree.N, last.Tree.Hash); err != nil {
+			return fmt.Errorf("%s: %w: size %d does not contain size %d", k.role, ErrInconsistent, next.Tree.N, last.Tree.N)
+		}
+	}
+	if next == last {
+		return nil
+	}
+	if err := k.save(next); err != nil {
+		return err
+	}
+	k.state = next
+	return nil
+}

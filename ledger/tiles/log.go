@@ -1,0 +1,341 @@
+package tiles
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+var (
+	// ErrCorrupt says that files of a log are missing or not what was written. Restore the folder or fetch the log again.
+	ErrCorrupt = errors.New("log files are damaged")
+	// ErrRange says that an index or a size lies beyond the log.
+	ErrRange = errors.New("beyond the log")
+)
+
+// cachedTiles bounds the full hash tiles kept in memory for each log, 8 KB each.
+const cachedTiles = 256
+
+// A Log is the files of one log. Append and Rollback need a caller that serialises them; reading goes on beside them.
+type Log struct {
+	disk *Disk
+	dir  string
+
+	mu    sync.RWMutex
+	edge  edge
+	cache map[tlog.Tile][]byte
+}
+
+// Open reads the log in dir up to size entries, which the caller knows to have been durable, calls visit for each entry in
+// order, and removes whatever lies beyond: entries that nobody signed for. Hash tiles that do not follow from the entries
+// are written anew. The caller compares Root with what it knows; damage to entries shows there.
+func Open(disk *Disk, dir string, size int64, visit func(index uint64, raw []byte) error) (*Log, error) {
+	l := &Log{disk: disk, dir: dir, cache: make(map[tlog.Tile][]byte)}
+	if err := disk.ensure(dir); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDurability, err)
+	}
+	for n := int64(0); n*width < size; n++ {
+		count := int(min(size-n*width, width))
+		bundle, err := l.readTile(tlog.Tile{H: height, L: -1, N: n, W: count})
+		if err != nil {
+			return nil, err
+		}
+		entries, _, err := split(bundle, count)
+		if err != nil {
+			return nil, err
+		}
+		for i, raw := range entries {
+			if err := visit(uint64(n*width)+uint64(i), raw); err != nil {
+				return nil, err
+			}
+		}
+		next, files := l.edge.extend(entries)
+		if err := l.repair(files); err != nil {
+			return nil, err
+		}
+		l.edge = next
+	}
+	return l, l.sweep()
+}
+
+// repair writes those of the files that do not stand on the disk as they should.
+func (l *Log) repair(files []tileFile) error {
+	var missing []File
+	for _, f := range files {
+		have, err := Read(l.path(f.tile), maxBundle)
+		if err != nil || !bytes.Equal(have, f.data) {
+			missing = append(missing, File{l.path(f.tile), f.data})
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return l.disk.Write(missing...)
+}
+
+func (l *Log) path(t tlog.Tile) string {
+	return filepath.Join(l.dir, filepath.FromSlash(torchwood.TilePath(t)))
+}
+
+// readTile reads a tile of at least the width asked for: the exact file, or the beginning of a larger one, which the same
+// tree wrote later.
+func (l *Log) readTile(t tlog.Tile) ([]byte, error) {
+	data, err := Read(l.path(t), maxBundle)
+	if err == nil {
+		return data, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) || t.W == width {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	full := t
+	full.W = width
+	if data, err := Read(l.path(full), maxBundle); err == nil {
+		return data, nil
+	}
+	names, _ := os.ReadDir(filepath.Dir(l.path(t))) // none: reported below
+	for _, e := range names {
+		if w, err := strconv.Atoi(e.Name()); err == nil && w > t.W && w < width {
+			if data, err := Read(filepath.Join(filepath.Dir(l.path(t)), e.Name()), maxBundle); err == nil {
+				return data, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+}
+
+// sweep removes temporary files, tiles beyond the size, and partial tiles whose full tile stands.
+func (l *Log) sweep() error {
+	var stale []string
+	err := filepath.WalkDir(filepath.Join(l.dir, "tile"), func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(l.dir, path)
+		if err != nil {
+			return err
+		}
+		if t, err := torchwood.ParseTilePath(filepath.ToSlash(rel)); err != nil {
+			if strings.HasSuffix(path, tempSuffix) {
+				stale = append(stale, path)
+			}
+		} else if n := l.edge.size >> (height * max(t.L, 0)); t.N*width+int64(t.W) > n || t.W < width && (t.N+1)*width <= n {
+			stale = append(stale, path)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("sweeping log files: %w", err)
+	}
+	for _, path := range stale {
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("sweeping log files: %w", err)
+		}
+	}
+	return nil
+}
+
+// Size returns the number of entries.
+func (l *Log) Size() int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.edge.size
+}
+
+// Append makes entries (1 to 65,535 bytes each) durable with their tiles and returns the new size. After an error the
+// log is as before, on the disk too once it is opened again.
+func (l *Log) Append(entries [][]byte) (int64, error) {
+	l.mu.RLock()
+	next, tiles := l.edge.extend(entries)
+	l.mu.RUnlock()
+	files := make([]File, len(tiles))
+	for i, t := range tiles {
+		files[i] = File{l.path(t.tile), t.data}
+	}
+	if err := l.disk.Write(files...); err != nil {
+		return 0, err
+	}
+	l.mu.Lock()
+	l.edge = next
+	l.mu.Unlock()
+	for _, t := range tiles {
+		if t.tile.W == width {
+			l.disk.removeAll(l.path(t.tile) + ".p")
+		}
+	}
+	return next.size, nil
+}
+
+// Rollback cuts the log to size entries.
+func (l *Log) Rollback(size int64) error {
+	e, err := l.edgeAt(size)
+	if err != nil {
+		return err
+	}
+	var files []File
+	for _, t := range e.partials(len(e.levels)) {
+		files = append(files, File{l.path(t.tile), t.data})
+	}
+	if len(files) > 0 {
+		if err := l.disk.Write(files...); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.edge = e
+	clear(l.cache)
+	return l.sweep()
+}
+
+// edgeAt returns the edge as it was at a smaller size.
+func (l *Log) edgeAt(size int64) (edge, error) {
+	if size < 0 || size > l.Size() {
+		return edge{}, fmt.Errorf("%w: size %d", ErrRange, size)
+	}
+	e := edge{size: size}
+	for lv := 0; size>>(height*lv) > 0; lv++ {
+		var data []byte
+		if w := int(size >> (height * lv) % width); w > 0 {
+			t := tlog.Tile{H: height, L: lv, N: size >> (height * (lv + 1)), W: w}
+			tile, err := l.tile(t)
+			if err != nil {
+				return edge{}, err
+			}
+			data = bytes.Clone(tile[:w*tlog.HashSize])
+		}
+		e.levels = append(e.levels, data)
+	}
+	if w := int(size % width); w > 0 {
+		bundle, err := l.bundle(size / width)
+		if err != nil {
+			return edge{}, err
+		}
+		_, used, err := split(bundle, w)
+		if err != nil {
+			return edge{}, err
+		}
+		e.bundle = bytes.Clone(bundle[:used])
+	}
+	return e, nil
+}
+
+// tile returns the data of a hash tile, t.W hashes or more.
+func (l *Log) tile(t tlog.Tile) ([]byte, error) {
+	l.mu.RLock()
+	var edge []byte
+	if t.L < len(l.edge.levels) && t.N == l.edge.size>>(height*(t.L+1)) {
+		edge = l.edge.levels[t.L]
+	}
+	full := t
+	full.W = width
+	cached := l.cache[full]
+	l.mu.RUnlock()
+	if edge != nil {
+		if len(edge) < t.W*tlog.HashSize {
+			return nil, fmt.Errorf("%w: tile", ErrRange)
+		}
+		return edge, nil
+	}
+	if cached != nil {
+		return cached, nil
+	}
+	data, err := Read(l.path(full), maxTile)
+	if err != nil || len(data) != maxTile {
+		return nil, fmt.Errorf("%w: hash tile: %w", ErrCorrupt, errors.Join(err, fmt.Errorf("%d bytes", len(data))))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if (full.N+1)<<(height*(full.L+1)) > l.edge.size {
+		return data, nil // rolled back meanwhile: not to be kept
+	}
+	if len(l.cache) >= cachedTiles {
+		for k := range l.cache {
+			delete(l.cache, k)
+			break
+		}
+	}
+	l.cache[full] = data
+	return data, nil
+}
+
+// bundle returns the n-th entry bundle, full or with all entries there are.
+func (l *Log) bundle(n int64) ([]byte, error) {
+	l.mu.RLock()
+	e := l.edge
+	l.mu.RUnlock()
+	if n == e.size/width && e.size%width > 0 {
+		return e.bundle, nil
+	}
+	data, err := Read(l.path(tlog.Tile{H: height, L: -1, N: n, W: width}), maxBundle)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return data, nil
+}
+
+// ReadHashes implements tlog.HashReader over stored hash indexes of the log.
+func (l *Log) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
+	out := make([]tlog.Hash, len(indexes))
+	for i, x := range indexes {
+		t := tlog.TileForIndex(height, x)
+		data, err := l.tile(t)
+		if err != nil {
+			return nil, err
+		}
+		if out[i], err = tlog.HashFromTile(t, data[:t.W*tlog.HashSize], x); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+	}
+	return out, nil
+}
+
+// Tree returns the tree of the first size entries.
+func (l *Log) Tree(size int64) (tlog.Tree, error) {
+	if size < 0 || size > l.Size() {
+		return tlog.Tree{}, fmt.Errorf("%w: size %d", ErrRange, size)
+	}
+	h, err := tlog.TreeHash(size, l)
+	if err != nil {
+		return tlog.Tree{}, err
+	}
+	return tlog.Tree{N: size, Hash: h}, nil
+}
+
+// Entries returns entries [from, to), as many as fit maxBytes counting two length bytes for each, but at least one if
+// there is one.
+func (l *Log) Entries(from, to int64, maxBytes int) ([][]byte, error) {
+	if from < 0 || to < from || to > l.Size() {
+		return nil, fmt.Errorf("%w: entries %d to %d", ErrRange, from, to)
+	}
+	var out [][]byte
+	total := 0
+	for n := from / width; n*width < to; n++ {
+		bundle, err := l.bundle(n)
+		if err != nil {
+			return nil, err
+		}
+		entries, _, err := split(bundle, int(min(to-n*width, width)))
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries[max(0, from-n*width):] {
+			if total += 2 + len(e); total > maxBytes && len(out) > 0 {
+				return out, nil
+			}
+			out = append(out, bytes.Clone(e))
+		}
+	}
+	return out, nil
+}
