@@ -52,6 +52,11 @@ type ReceiptInclude struct {
 	Proof      receipt.Proof `json:"proof"`
 }
 
+// A ReceiptRequest asks a holder for the path of a promised receipt: whoever has the promise may have it.
+type ReceiptRequest struct {
+	Promise Signed `json:"promise"`
+}
+
 // A Refusal is a signed no. It is receipted and promised like an answer.
 type Refusal struct {
 	Version int          `json:"v"` // 1
@@ -91,6 +96,15 @@ func DecodeReply(data []byte) (*Reply, error) {
 	}
 	if (r.Answer == nil) == (r.Refusal == nil) {
 		return nil, fmt.Errorf("reading a reply: want either an answer or a refusal: %w", ErrEncoding)
+	}
+	return &r, nil
+}
+
+// DecodeReceipt reads a kept promise's evidence of at most MaxBundle bytes.
+func DecodeReceipt(data []byte) (*ReceiptInclude, error) {
+	var r ReceiptInclude
+	if err := decodeCanonical(data, MaxBundle, &r); err != nil {
+		return nil, fmt.Errorf("reading a receipt path: %w: %w", ErrEncoding, err)
 	}
 	return &r, nil
 }
