@@ -25,10 +25,55 @@ func honest(t *testing.T, record *Record, p *Program) (*fixture, *Statement) {
 	return f, s
 }
 
-func refused(t *testing.T, claim string, s *Statement) {
+// refusals collects which assertions each forgery breaks.
+type refusals struct {
+	alone map[int]bool // assertions that some forgery breaks and nothing else, in order of Define
+}
+
+// check says that the solver refuses a forgery.
+func (r *refusals) check(t *testing.T, claim string, s *Statement) {
 	t.Helper()
 	if solve(t, s) == nil {
 		t.Errorf("%s: accepted", claim)
+	}
+	if broken := watch(t, s).broken; len(broken) == 1 {
+		r.alone[broken[0]] = true
+	}
+}
+
+// Every assertion of the statement is broken by some forgery that breaks no other: with that one deleted, the forgery would pass.
+func TestForgeries(t *testing.T) {
+	r := &refusals{alone: map[int]bool{}}
+	for name, forge := range map[string]func(*testing.T, *refusals){
+		"KeyOutOfRange":            forgedKeyOutOfRange,
+		"EmptySlotAsAbsentSubject": forgedEmptySlotAsAbsentSubject,
+		"Place":                    forgedPlace,
+		"Tag":                      forgedTag,
+		"Path":                     forgedPath,
+		"LeafAboveLeafLevel":       forgedLeafAboveLeafLevel,
+		"Membership":               forgedMembership,
+		"FillerAsRecord":           forgedFillerAsRecord,
+		"Columns":                  forgedColumns,
+		"Evaluation":               forgedEvaluation,
+		"Verdict":                  forgedVerdict,
+		"Disclosure":               forgedDisclosure,
+		"Nullifier":                forgedNullifier,
+		"Digits":                   forgedDigits,
+		"ColumnRanges":             forgedColumnRanges,
+		"DoublePresence":           forgedDoublePresence,
+	} {
+		t.Run(name, func(t *testing.T) { forge(t, r) })
+	}
+	if t.Failed() {
+		return
+	}
+	_, s := honest(t, sampleRecord(), sampleProgram())
+	for i, name := range watch(t, s).assertions {
+		// The bits of sums are not asserted but read: of well-formed programs every sum fits. Gadget tests lie about them.
+		isSum := name == "100 bits" || name == "11 bits"
+		if !r.alone[i] && !isSum {
+			t.Errorf("no forgery breaks assertion %d (%s) alone", i, name)
+		}
 	}
 }
 
@@ -47,7 +92,7 @@ func (f *fixture) setKey(s *Statement, key fr.Element, quotient *big.Int, place 
 }
 
 // Claim 1. A key of 2^128 and above: an empty slot, a filler, anything else that no subject has.
-func TestForgedKeyOutOfRange(t *testing.T) {
+func forgedKeyOutOfRange(t *testing.T, r *refusals) {
 	one := big.NewInt(1)
 	for _, c := range []struct {
 		key *big.Int
@@ -69,16 +114,16 @@ func TestForgedKeyOutOfRange(t *testing.T) {
 }
 
 // Claim 1. An empty slot as the record of nobody: its commitment is 0, so it would need a preimage, but it must not even match.
-func TestForgedEmptySlotAsAbsentSubject(t *testing.T) {
+func forgedEmptySlotAsAbsentSubject(t *testing.T, r *refusals) {
 	f, s := honest(t, nil, sampleProgram())
 	key := new(big.Int).Add(power(128), big.NewInt(7)) // no slot has it, so an absence is all that is claimed
 	q, place := new(big.Int).DivMod(key, big.NewInt(Places), new(big.Int))
 	f.setKey(s, element(key), q, place.Uint64())
-	refused(t, "claim 1", s)
+	r.check(t, "claim 1", s)
 }
 
 // Claims 1 and 3. A record that stands at another's place: everything fits except that the place is not the key's.
-func TestForgedPlace(t *testing.T) {
+func forgedPlace(t *testing.T, r *refusals) {
 	f, s := honest(t, sampleRecord(), sampleProgram())
 	key := f.sec.Key.Element()
 	q, _ := f.sec.Key.split()
@@ -90,58 +135,107 @@ func TestForgedPlace(t *testing.T) {
 	}
 	elsewhere := (f.sec.Key.Place() + 1) % Places
 	f.setKey(s, key, quotient, elsewhere) // key and tag no longer fit
-	refused(t, "claim 2", s)
+	r.check(t, "claim 2", s)
 	f.setKey(s, key, wrappedQuotient(key, elsewhere), elsewhere) // they do, modulo r
-	refused(t, "claim 1", s)
+	r.check(t, "claim 1", s)
 	for i := range Levels { // a digit that is none, with the path of another
 		_, s := honest(t, sampleRecord(), sampleProgram())
 		s.Digits[i] = DigitInputs{1, 1}
-		refused(t, "claim 1", s)
+		r.check(t, "claim 1", s)
 	}
+}
+
+// Claim 1. A digit whose bits are not those of 0, 1 or 2. The key is what the digits add up to, and the holder's tree has the nodes
+// that such digits lead through, so nothing else is wrong.
+func forgedDigits(t *testing.T, r *refusals) {
+	for i := range Levels {
+		for _, bits := range [][2]int64{{-1, 1}, {1, -1}, {1, 1}} {
+			f, s := honest(t, sampleRecord(), sampleProgram())
+			d := digits(Places / 2)
+			quotient := big.NewInt(12345)
+			key := new(big.Int).Mul(quotient, big.NewInt(Places))
+			weight := big.NewInt(1)
+			var is1, is2 [Levels]fr.Element
+			for j := range d {
+				is1[j], is2[j] = bit(d[j] == 1), bit(d[j] == 2)
+				digit := int64(d[j])
+				if j == i {
+					is1[j].SetInt64(bits[0])
+					is2[j].SetInt64(bits[1])
+					digit = bits[0] + 2*bits[1]
+				}
+				key.Add(key, new(big.Int).Mul(weight, big.NewInt(digit)))
+				weight.Mul(weight, big.NewInt(3))
+			}
+			f.sec.Opening.Bucket[1].Key = element(key)
+			f.setKey(s, element(key), quotient, 0)
+			for j := range d {
+				s.Digits[j] = DigitInputs{is1[j], is2[j]}
+			}
+			s.Root = strangeRoot(&f.sec.Opening, &is1, &is2)
+			r.check(t, "claim 1", s)
+		}
+	}
+}
+
+// strangeRoot is the circuit's formula for a path, for digits of any kind.
+func strangeRoot(o *Opening, is1, is2 *[Levels]fr.Element) fr.Element {
+	current := o.Bucket.Hash()
+	for i := range is1 {
+		s0, s1 := o.Siblings[i][0], o.Siblings[i][1]
+		var first, second, third fr.Element
+		is0 := fr.One()
+		is0.Sub(&is0, &is1[i]).Sub(&is0, &is2[i])
+		first.Sub(&current, &s0).Mul(&first, &is0).Add(&first, &s0)
+		third.Sub(&current, &s1).Mul(&third, &is2[i]).Add(&third, &s1)
+		second.Add(&current, &s0).Add(&second, &s1).Sub(&second, &first).Sub(&second, &third)
+		current = NodeHash(first, second, third)
+	}
+	return current
 }
 
 // Claim 2. Another subject's or another nonce's tag.
-func TestForgedTag(t *testing.T) {
-	r := newRand(3)
+func forgedTag(t *testing.T, r *refusals) {
+	random := newRand(3)
 	f, s := honest(t, sampleRecord(), sampleProgram())
-	s.Tag = Tag(randKey(r), f.sec.TagNonce)
-	refused(t, "claim 2", s)
+	s.Tag = Tag(randKey(random), f.sec.TagNonce)
+	r.check(t, "claim 2", s)
 	_, s = honest(t, sampleRecord(), sampleProgram())
-	s.TagNonce = randElement(r)
-	refused(t, "claim 2", s)
+	s.TagNonce = randElement(random)
+	r.check(t, "claim 2", s)
 	_, s = honest(t, sampleRecord(), sampleProgram())
 	s.Tag = 0
-	refused(t, "claim 2", s)
+	r.check(t, "claim 2", s)
 }
 
 // Claim 3. Another root, bucket or path.
-func TestForgedPath(t *testing.T) {
-	r := newRand(3)
+func forgedPath(t *testing.T, r *refusals) {
+	random := newRand(3)
 	for i := range Levels {
 		for j := range 2 {
 			_, s := honest(t, sampleRecord(), sampleProgram())
-			s.Siblings[i][j] = randElement(r)
-			refused(t, "claim 3", s)
+			s.Siblings[i][j] = randElement(random)
+			r.check(t, "claim 3", s)
 		}
 	}
 	changes := map[string]func(*Statement){
-		"root":             func(s *Statement) { s.Root = randElement(r) },
-		"neighbour's key":  func(s *Statement) { s.Bucket[0].Key = randElement(r) },
-		"neighbour's leaf": func(s *Statement) { s.Bucket[0].Commitment = randElement(r) },
-		"empty slot's key": func(s *Statement) { s.Bucket[2].Key = randElement(r) },
+		"root":             func(s *Statement) { s.Root = randElement(random) },
+		"neighbour's key":  func(s *Statement) { s.Bucket[0].Key = randElement(random) },
+		"neighbour's leaf": func(s *Statement) { s.Bucket[0].Commitment = randElement(random) },
+		"empty slot's key": func(s *Statement) { s.Bucket[2].Key = randElement(random) },
 		"slots swapped":    func(s *Statement) { s.Bucket[0], s.Bucket[1] = s.Bucket[1], s.Bucket[0] },
 		"siblings swapped": func(s *Statement) { s.Siblings[7][0], s.Siblings[7][1] = s.Siblings[7][1], s.Siblings[7][0] },
 	}
 	for name, change := range changes {
 		_, s := honest(t, sampleRecord(), sampleProgram())
 		change(s)
-		refused(t, "claim 3: "+name, s)
+		r.check(t, "claim 3: "+name, s)
 	}
 }
 
 // Claim 3. A holder builds a tree whose leaf stands higher up: an inner node is no bucket, since their hashes differ in use, and the
 // path has no fewer levels than 21.
-func TestForgedLeafAboveLeafLevel(t *testing.T) {
+func forgedLeafAboveLeafLevel(t *testing.T, r *refusals) {
 	f, _ := honest(t, sampleRecord(), sampleProgram())
 	place := f.sec.Key.Place()
 	bucket := f.sec.Opening.Bucket.Hash()
@@ -157,7 +251,7 @@ func TestForgedLeafAboveLeafLevel(t *testing.T) {
 	}
 	s := f.assign(t)
 	s.Root = shorter
-	refused(t, "claim 3", s)
+	r.check(t, "claim 3", s)
 	asNode := NodeHash(f.sec.Opening.Bucket[0].Key, f.sec.Opening.Bucket[0].Commitment, f.sec.Opening.Bucket[1].Key)
 	if asNode.Equal(&bucket) {
 		t.Error("a bucket is a node")
@@ -165,12 +259,12 @@ func TestForgedLeafAboveLeafLevel(t *testing.T) {
 }
 
 // Claim 4. Presence denied, absence denied, two answers from one bucket.
-func TestForgedMembership(t *testing.T) {
+func forgedMembership(t *testing.T, r *refusals) {
 	f, s := honest(t, sampleRecord(), sampleProgram())
 	empty := new(Record)
 	s.setRecord(empty) // the key is in the bucket; claim that it is not
 	s.Verdict, s.Disclosed = uint64(NoRecord), [Columns]frontend.Variable{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-	refused(t, "claim 4: a present subject is absent", s)
+	r.check(t, "claim 4: a present subject is absent", s)
 
 	_, s = honest(t, nil, sampleProgram())
 	s.setRecord(sampleRecord()) // the key is in no slot; claim a record
@@ -179,16 +273,18 @@ func TestForgedMembership(t *testing.T) {
 		s.Disclosed[i] = 0
 	}
 	s.Disclosed[0], s.Disclosed[12] = sampleRecord().Column(0), sampleRecord().Column(12)
-	refused(t, "claim 4: an absent subject has a record", s)
-	s.Disclosed[0], s.Disclosed[12] = 0, 0
-	refused(t, "claim 5: an absent subject has columns", s)
+	r.check(t, "claim 4: an absent subject has a record", s)
+	s.Verdict = uint64(NoRecord)
+	r.check(t, "claim 5: an absent subject discloses columns", s)
+	s.Disclosed[0], s.Disclosed[12], s.Mask[0], s.Mask[12] = 0, 0, 0, 0
+	r.check(t, "claim 5: an absent subject has columns", s)
 
 	for _, second := range []fr.Element{f.sec.Opening.Bucket[1].Commitment, {}} { // the same record twice; another
 		f, s = honest(t, sampleRecord(), sampleProgram())
 		f.sec.Opening.Bucket[2] = Slot{f.sec.Key.Element(), second}
 		s.Root = f.sec.Opening.Root(f.sec.Key.Place())
 		s.Bucket[2] = SlotInputs{f.sec.Opening.Bucket[2].Key, second}
-		refused(t, "claim 4: two slots", s)
+		r.check(t, "claim 4: two slots", s)
 	}
 }
 
@@ -200,7 +296,7 @@ func (s *Statement) setRecord(r *Record) {
 }
 
 // Claim 4. A filler's commitment as a record: its key is above 2^128, so no key of a subject matches it.
-func TestForgedFillerAsRecord(t *testing.T) {
+func forgedFillerAsRecord(t *testing.T, r *refusals) {
 	f, s := honest(t, sampleRecord(), sampleProgram())
 	filler := f.sec.Key.Element()
 	shift := element(power(128))
@@ -208,16 +304,16 @@ func TestForgedFillerAsRecord(t *testing.T) {
 	f.sec.Opening.Bucket[1].Key = filler // the commitment is of a true record; the slot is a filler's
 	s.Bucket[1].Key = filler
 	s.Root = f.sec.Opening.Root(f.sec.Key.Place())
-	refused(t, "claim 4", s)
+	r.check(t, "claim 4", s)
 	quotient := new(big.Int).Div(filler.BigInt(new(big.Int)), big.NewInt(Places))
 	place := new(big.Int).Mod(filler.BigInt(new(big.Int)), big.NewInt(Places)).Uint64()
 	f.setKey(s, filler, quotient, place)
-	refused(t, "claim 1", s)
+	r.check(t, "claim 1", s)
 }
 
 // Claim 5. Any column or the salt other than committed, and the two packings of one element.
-func TestForgedColumns(t *testing.T) {
-	r := newRand(3)
+func forgedColumns(t *testing.T, r *refusals) {
+	random := newRand(3)
 	for i := range Columns {
 		f, _ := honest(t, sampleRecord(), sampleProgram())
 		f.program.Gates = []Gate{{Threshold: 0}} // satisfied by anybody, so that only the commitment is in the way
@@ -229,24 +325,61 @@ func TestForgedColumns(t *testing.T) {
 		if i < NumericColumns {
 			s.Numeric[i] = sampleRecord().Numeric[i] + 1
 		} else {
-			s.Text[i-NumericColumns] = randElement(r)
+			s.Text[i-NumericColumns] = randElement(random)
 		}
-		refused(t, "claim 5", s)
+		r.check(t, "claim 5", s)
 	}
 	_, s := honest(t, sampleRecord(), sampleProgram())
-	s.Salt = randElement(r)
-	refused(t, "claim 5", s)
+	s.Salt = randElement(random)
+	r.check(t, "claim 5", s)
 
 	f, s := honest(t, sampleRecord(), sampleProgram())
 	first, second := f.sec.Record.Column(0), f.sec.Record.Column(1)
 	shift, one := element(power(64)), fr.One()
 	s.Numeric[0], s.Numeric[1] = *first.Sub(&first, &shift), *second.Add(&second, &one)
 	s.Disclosed[0] = first
-	refused(t, "claim 5: another packing", s)
+	r.check(t, "claim 5: another packing", s)
+}
+
+// Claim 5. Three columns that pack into the committed element though one of them is out of range: one low column and the high one,
+// changed against each other modulo r.
+func forgedColumnRanges(t *testing.T, r *refusals) {
+	anybody := sampleProgram()
+	anybody.Gates = []Gate{{Threshold: 0}}
+	anybody.Atoms, anybody.Lookups, anybody.TextTests, anybody.Exempt = nil, nil, nil, nil
+	for i := range NumericColumns {
+		f, _ := honest(t, sampleRecord(), anybody)
+		f.mask = [Columns]bool{}
+		s := f.assign(t)
+		low := i / 3 * 3
+		if low == i {
+			low++
+		}
+		// column i goes up by x, column low by 1, such that x * 2^(64 i) + 2^(64 low) = 0
+		x, weight := element(power(uint(64*(low%3)))), element(power(uint(64*(i%3))))
+		x.Neg(&x).Div(&x, &weight)
+		column := f.sec.Record.Column(i)
+		s.Numeric[i] = *column.Add(&column, &x)
+		s.Numeric[low] = f.sec.Record.Numeric[low] + 1
+		r.check(t, "claim 5: another packing", s)
+	}
+}
+
+// Claim 4. One record without values in two slots: present would be 2, and the verdict twice what it is.
+func forgedDoublePresence(t *testing.T, r *refusals) {
+	anybody := &Program{Gates: []Gate{{Threshold: 0}}, OnAbsent: NotSatisfied, OnMissing: Indeterminate}
+	f, _ := honest(t, new(Record), anybody)
+	f.mask = [Columns]bool{}
+	s := f.assign(t)
+	f.sec.Opening.Bucket[2] = f.sec.Opening.Bucket[1]
+	s.Bucket[2] = s.Bucket[1]
+	s.Root = f.sec.Opening.Root(f.sec.Key.Place())
+	s.Verdict = uint64(Indeterminate)
+	r.check(t, "claim 4", s)
 }
 
 // Claims 6 to 9. A verdict that follows only if one lookup, atom, text test or gate lies, with hints that help the lie.
-func TestForgedEvaluation(t *testing.T) {
+func forgedEvaluation(t *testing.T, r *refusals) {
 	lies := []solver.Option{
 		liarInverse(func(_, out *big.Int) { out.SetInt64(0) }),
 		liarInverse(func(_, out *big.Int) { out.SetInt64(1) }),
@@ -276,7 +409,7 @@ func TestForgedEvaluation(t *testing.T) {
 			t.Fatalf("%s: nothing to forge", name)
 		}
 		s.Verdict = uint64(Satisfied)
-		refused(t, name, s)
+		r.check(t, name, s)
 		w, err := frontend.NewWitness(s, Curve.ScalarField())
 		if err != nil {
 			t.Fatal(err)
@@ -290,7 +423,7 @@ func TestForgedEvaluation(t *testing.T) {
 }
 
 // Claim 10. Each situation has one verdict; no other number is accepted, small or large.
-func TestForgedVerdict(t *testing.T) {
+func forgedVerdict(t *testing.T, r *refusals) {
 	short, folded := sampleRecord(), sampleProgram()
 	short.Numeric[0] = 0
 	folded.OnAbsent, folded.OnMissing = NotSatisfied, NotSatisfied
@@ -305,14 +438,14 @@ func TestForgedVerdict(t *testing.T) {
 		want := s.Verdict
 		for _, v := range []any{uint64(0), uint64(1), uint64(2), uint64(3), uint64(4), -1} {
 			if s.Verdict = v; v != want {
-				refused(t, "claim 10: "+name, s)
+				r.check(t, "claim 10: "+name, s)
 			}
 		}
 	}
 }
 
 // Claim 11. Another value, a value outside the mask, a value withheld, a value of an absent subject.
-func TestForgedDisclosure(t *testing.T) {
+func forgedDisclosure(t *testing.T, r *refusals) {
 	for i := range Columns {
 		for name, change := range map[string]func(*Statement, fr.Element){
 			"another value": func(s *Statement, v fr.Element) { s.Mask[i] = 1; s.Disclosed[i] = *v.Double(&v) },
@@ -321,22 +454,22 @@ func TestForgedDisclosure(t *testing.T) {
 		} {
 			f, s := honest(t, sampleRecord(), sampleProgram())
 			change(s, f.sec.Record.Column(i))
-			refused(t, "claim 11: "+name, s)
+			r.check(t, "claim 11: "+name, s)
 		}
 		_, s := honest(t, nil, sampleProgram())
 		s.Mask[i], s.Disclosed[i] = 1, 5
-		refused(t, "claim 11: of an absent subject", s)
+		r.check(t, "claim 11: of an absent subject", s)
 	}
 }
 
 // Claim 12. A nullifier of another subject, scope or key; one where there is no scope; none where there is one.
-func TestForgedNullifier(t *testing.T) {
-	r := newRand(3)
+func forgedNullifier(t *testing.T, r *refusals) {
+	random := newRand(3)
 	f, _ := honest(t, sampleRecord(), sampleProgram())
-	otherKey := randElement(r)
+	otherKey := randElement(random)
 	changes := map[string]func(*Statement){
-		"another subject": func(s *Statement) { s.Nullifier = Nullifier(f.sec.ScopeKey, randKey(r), f.scope) },
-		"another scope":   func(s *Statement) { s.Scope = randElement(r) },
+		"another subject": func(s *Statement) { s.Nullifier = Nullifier(f.sec.ScopeKey, randKey(random), f.scope) },
+		"another scope":   func(s *Statement) { s.Scope = randElement(random) },
 		"another key": func(s *Statement) {
 			s.ScopeKey, s.Nullifier = otherKey, Nullifier(otherKey, f.sec.Key, f.scope) // the commitment is the ledger's
 		},
@@ -352,7 +485,7 @@ func TestForgedNullifier(t *testing.T) {
 	for name, change := range changes {
 		_, s := honest(t, sampleRecord(), sampleProgram())
 		change(s)
-		refused(t, "claim 12: "+name, s)
+		r.check(t, "claim 12: "+name, s)
 	}
 }
 
