@@ -69,16 +69,16 @@ func DefaultBounds() map[Kind]Bound {
 	return map[Kind]Bound{
 		// A neighbour says hello once a connection. 4 KiB holds the longest instance and member names many times.
 		kindHello: {Request: 4 * kib, Reply: 4 * kib, Timeout: 5 * time.Second, Concurrent: 1, Rate: 1, Burst: 1},
-		// One push is in flight per mirror. Its body holds a batch of entries (at most 65,535 bytes each) and a checkpoint.
-		KindPush: {Request: 8 * mib, Reply: 64 * kib, Timeout: 20 * time.Second, Concurrent: 2, Rate: 50, Burst: 100},
+		// One push is in flight per mirror. Its body holds at most 1 MiB of entries and a checkpoint.
+		KindPush: {Request: 2 * mib, Reply: 64 * kib, Timeout: 20 * time.Second, Concurrent: 2, Rate: 50, Burst: 100},
 		// A head is a note with a quorum of cosignatures: under 8 KiB for a committee of 31.
 		KindHead: {Request: 64 * kib, Reply: 4 * kib, Timeout: 10 * time.Second, Concurrent: 8, Rate: 100, Burst: 400},
 		// Pulling a log from its start is many requests in a row, so the rate is high and the concurrency low.
-		KindEntries: {Request: 4 * kib, Reply: 8 * mib, Timeout: 20 * time.Second, Concurrent: 2, Rate: 50, Burst: 200},
+		KindEntries: {Request: 4 * kib, Reply: 2 * mib, Timeout: 20 * time.Second, Concurrent: 2, Rate: 50, Burst: 200},
 		// A vector has one head per member.
 		KindHeads: {Request: 4 * mib, Reply: 4 * mib, Timeout: 10 * time.Second, Concurrent: 2, Rate: 5, Burst: 20},
-		// A query may wait for a free prover.
-		KindQuery: {Request: 64 * kib, Reply: 4 * mib, Timeout: 90 * time.Second, Concurrent: 32, Rate: 50, Burst: 200},
+		// A query may wait for a free prover. Its answer is a bundle of at most 1 MiB.
+		KindQuery: {Request: 64 * kib, Reply: 2 * mib, Timeout: 90 * time.Second, Concurrent: 32, Rate: 50, Burst: 200},
 		// A path is 32 siblings and an inclusion proof.
 		KindReceiptPath: {Request: 16 * kib, Reply: 256 * kib, Timeout: 10 * time.Second, Concurrent: 8, Rate: 20, Burst: 100},
 	}
