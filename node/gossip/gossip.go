@@ -7,6 +7,10 @@
 //	quorum -> a new final head -> told to every member, the newest only
 //	a head ahead of our copy -> entries pulled from its owner, or from any member that has them
 //	every few seconds -> heads compared with one random member, which mends whatever the above missed
+//
+// After a start nothing is pushed and nothing cosigned before a quorum of mirrors (ourselves included) has told its heads:
+// if one of them holds a larger checkpoint of our own log than we do, this folder is an old copy, and the store refuses to
+// sign (ledger.ErrRolledBack). This is a tripwire for restored snapshots, not a proof.
 package gossip
 
 import (
@@ -36,6 +40,7 @@ type Store interface {
 	Heads() []ledger.Head
 	Read(origin string, from, to uint64) ([][]byte, error)
 	Final(origin string) (ledger.Head, bool)
+	Stored(origin string) uint64
 }
 
 // Caller sends a request to a member. peer.Node is one.
@@ -69,6 +74,8 @@ type Gossip struct {
 	wakePush map[string]chan struct{} // by mirror; fixed
 	wakeHead map[string]chan struct{} // by member; fixed
 
+	heard chan struct{} // closed when a quorum of mirrors has told its heads
+
 	mu      sync.Mutex           // guards what follows
 	sentAt  map[uint64]time.Time // size of our log -> when it was first pushed, until final
 	pulling map[string]pull      // by origin: what is wanted
@@ -96,6 +103,7 @@ func New(o Options) *Gossip {
 		o: o, origin: o.Config.Origin(o.Member),
 		wakePush: map[string]chan struct{}{}, wakeHead: map[string]chan struct{}{},
 		sentAt: map[uint64]time.Time{}, pulling: map[string]pull{}, wanted: make(chan struct{}, 1),
+		heard: make(chan struct{}),
 	}
 	for _, m := range o.Config.Members {
 		if m.Name == o.Member {
@@ -115,6 +123,7 @@ func New(o Options) *Gossip {
 func (g *Gossip) Run(ctx context.Context) {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
+	tasks.Go(func() { g.listen(ctx) })
 	for _, m := range g.mirrors {
 		tasks.Go(func() { g.pushLoop(ctx, m) })
 	}
@@ -184,7 +193,13 @@ func newPause() *backoff.ExponentialBackOff {
 
 // pushLoop keeps one mirror supplied with our own log, one push in flight at a time.
 func (g *Gossip) pushLoop(ctx context.Context, mirror string) {
+	select {
+	case <-g.heard:
+	case <-ctx.Done():
+		return
+	}
 	pause := newPause()
+	wake(g.wakePush[mirror])
 	for sleep(ctx, time.Hour, g.wakePush[mirror]) {
 		for ctx.Err() == nil {
 			push, ok := g.o.Store.Outgoing(mirror)
@@ -204,7 +219,7 @@ func (g *Gossip) pushLoop(ctx context.Context, mirror string) {
 func (g *Gossip) push(ctx context.Context, mirror string, push ledger.Push) error {
 	size := push.From + uint64(len(push.Entries))
 	g.mu.Lock()
-	if _, ok := g.sentAt[size]; !ok && len(push.Entries) > 0 {
+	if _, ok := g.sentAt[size]; !ok && len(push.Entries) > 0 && len(g.sentAt) < maxMeasured {
 		g.sentAt[size] = time.Now()
 	}
 	g.mu.Unlock()
@@ -222,6 +237,9 @@ func (g *Gossip) push(ctx context.Context, mirror string, push ledger.Push) erro
 	g.noteFinal()
 	return nil
 }
+
+// maxMeasured bounds what is measured at once while there is no quorum.
+const maxMeasured = 1024
 
 // noteFinal wakes the announcers and measures how long finality took.
 func (g *Gossip) noteFinal() {
@@ -328,6 +346,42 @@ func (g *Gossip) learn(h ledger.Head, from string) error {
 		g.want(h, from)
 	}
 	return nil
+}
+
+// Heard is closed when a quorum of mirrors, ourselves included, has told its heads since the start. Nothing should be
+// appended to the log before.
+func (g *Gossip) Heard() <-chan struct{} { return g.heard }
+
+// listen compares heads with every mirror until a quorum has answered.
+func (g *Gossip) listen(ctx context.Context) {
+	answers := make(chan struct{}, len(g.mirrors))
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, m := range g.mirrors {
+		tasks.Go(func() {
+			pause := newPause()
+			for g.compare(ctx, m) != nil {
+				if !sleep(ctx, pause.NextBackOff(), nil) {
+					return
+				}
+			}
+			answers <- struct{}{}
+		})
+	}
+	count := 0
+	if me, ok := g.o.Config.Member(g.o.Member); ok && me.Mirror {
+		count = 1 // our own store is open
+	}
+	for ; count < g.o.Config.Quorum(); count++ {
+		select {
+		case <-answers:
+		case <-ctx.Done():
+			return
+		}
+	}
+	close(g.heard)
 }
 
 // report logs a failure, unless it is only that ctx ended. Unreachable neighbours are the transport's to report.

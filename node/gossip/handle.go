@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ const (
 	CodeNotOwner  = "not_owner"  // a push of a log that is not the sender's
 	CodeNotHeld   = "not_held"   // no such log, or not as far
 	CodeRefused   = "refused"    // the store refused it
+	CodeStarting  = "starting"   // try again: no quorum was heard from since the start
 	CodeNotServed = "not_served" // not a kind of the ledger
 )
 
@@ -60,8 +62,13 @@ func (g *Gossip) handlePush(from string, body []byte) ([]byte, error) {
 	if owner, ok := g.o.Config.Owner(push.Origin); !ok || owner.Name != from {
 		return nil, &refusal{CodeNotOwner, fmt.Errorf("only its owner pushes a log")}
 	}
+	select {
+	case <-g.heard:
+	default:
+		return nil, &refusal{CodeStarting, fmt.Errorf("this mirror has not heard from a quorum since its start")}
+	}
 	reply, err := g.o.Store.AddCheckpoint(push)
-	if err != nil {
+	if err != nil && !errors.Is(err, ledger.ErrStale) { // a stale owner is told how far this mirror is
 		return nil, &refusal{CodeRefused, err}
 	}
 	return reply.Encode(), nil
@@ -86,17 +93,9 @@ func (g *Gossip) handleEntries(body []byte) ([]byte, error) {
 	if _, ok := g.o.Config.Owner(origin); !ok {
 		return nil, &refusal{CodeNotHeld, fmt.Errorf("no such log")}
 	}
-	entries, err := g.o.Store.Read(origin, from, min(to, from+maxRun))
+	entries, err := g.o.Store.Read(origin, from, to)
 	if err != nil || len(entries) == 0 {
 		return nil, &refusal{CodeNotHeld, fmt.Errorf("these entries are not here")}
-	}
-	size := 0
-	for i, e := range entries {
-		size += 2 + len(e) // each has a 16-bit length before it
-		if size > ledger.MaxPushBytes {
-			entries = entries[:i]
-			break
-		}
 	}
 	return ledger.Entries{From: from, Entries: entries}.Encode(), nil
 }
@@ -112,10 +111,6 @@ func (g *Gossip) handleHeads(body []byte) ([]byte, error) {
 	}
 	return encodeHeads(heads), nil
 }
-
-// maxRun bounds the entries of one answer to a pull beside their bytes: at 65,535 bytes each they are 16 MiB in memory
-// before the answer is cut to ledger.MaxPushBytes.
-const maxRun = 256
 
 // digest is SHA-256 over origin, size and root of each head by origin. Cosignature times are left out: heartbeats change
 // them all the time and nobody needs others' heartbeats.

@@ -90,9 +90,9 @@ func (g *Gossip) sources(p pull) []string {
 	return distinct
 }
 
-// fetchFrom pulls run after run. The store checks each against the head it knows and says by Final how far we are.
+// fetchFrom pulls run after run. The store checks them against the head it knows.
 func (g *Gossip) fetchFrom(ctx context.Context, head ledger.Head, member string) error {
-	next := g.have(head.Origin)
+	next := g.o.Store.Stored(head.Origin)
 	for next < head.Size {
 		body, err := g.o.Peers.Call(ctx, member, peer.KindEntries, encodeRange(head.Origin, next, head.Size))
 		if err != nil {
@@ -115,12 +115,4 @@ func (g *Gossip) fetchFrom(ctx context.Context, head ledger.Head, member string)
 		err = fmt.Errorf("pulling from %s: still behind after all entries", member)
 	}
 	return err
-}
-
-func (g *Gossip) have(origin string) uint64 {
-	head, ok := g.o.Store.Final(origin)
-	if !ok {
-		return 0
-	}
-	return head.Size
 }
