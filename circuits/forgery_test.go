@@ -378,8 +378,8 @@ func forgedDoublePresence(t *testing.T, r *refusals) {
 	r.check(t, "claim 4", s)
 }
 
-// Claims 6 to 9. A verdict that follows only if one lookup, atom, text test or gate lies, with hints that help the lie.
-func forgedEvaluation(t *testing.T, r *refusals) {
+// hintLies are the ways in which a prover's hints may be other than gnark's.
+func hintLies() []solver.Option {
 	lies := []solver.Option{
 		liarInverse(func(_, out *big.Int) { out.SetInt64(0) }),
 		liarInverse(func(_, out *big.Int) { out.SetInt64(1) }),
@@ -388,19 +388,27 @@ func forgedEvaluation(t *testing.T, r *refusals) {
 	for _, lie := range bitLies {
 		lies = append(lies, liarBits(lie))
 	}
-	cases := map[string]func(*Record, *Program){
-		"claim 6: the row that is hit":   func(r *Record, _ *Program) { r.Numeric[2], r.Numeric[1] = code(302), code(2889) },
-		"claim 6: the default":           func(r *Record, _ *Program) { r.Numeric[2] = code(299) },
-		"claim 7: a sum of -1":           func(r *Record, _ *Program) { r.Numeric[0] = code(64) },
-		"claim 7: a sum that is not 0":   func(_ *Record, p *Program) { p.Atoms[0].Test = EqualsZero },
-		"claim 8: another text":          func(r *Record, p *Program) { r.Numeric[1] = code(1 << 40) },
-		"claim 9: one below threshold":   func(_ *Record, p *Program) { p.Gates[1].Threshold = 4 },
-		"claim 9: an earlier gate":       func(_ *Record, p *Program) { p.Gates[0].Threshold = 3 },
-		"claim 10: an exempt column":     func(r *Record, _ *Program) { r.Numeric[3] = 0 },
-		"claim 10: a used column":        func(r *Record, _ *Program) { r.Numeric[0] = 0 },
-		"claim 10: a lookup that missed": func(r *Record, p *Program) { r.Numeric[2] = code(299); p.Lookups[0].MissIsMissing = true },
-	}
-	for name, change := range cases {
+	return lies
+}
+
+// evaluationLies make the sample record and program not satisfied, each through one part of the evaluation.
+var evaluationLies = map[string]func(*Record, *Program){
+	"claim 6: the row that is hit":   func(r *Record, _ *Program) { r.Numeric[2], r.Numeric[1] = code(302), code(2889) },
+	"claim 6: the default":           func(r *Record, _ *Program) { r.Numeric[2] = code(299) },
+	"claim 7: a sum of -1":           func(r *Record, _ *Program) { r.Numeric[0] = code(64) },
+	"claim 7: a sum that is not 0":   func(_ *Record, p *Program) { p.Atoms[0].Test = EqualsZero },
+	"claim 8: another text":          func(r *Record, p *Program) { r.Numeric[1] = code(1 << 40) },
+	"claim 9: one below threshold":   func(_ *Record, p *Program) { p.Gates[1].Threshold = 4 },
+	"claim 9: an earlier gate":       func(_ *Record, p *Program) { p.Gates[0].Threshold = 3 },
+	"claim 10: an exempt column":     func(r *Record, _ *Program) { r.Numeric[3] = 0 },
+	"claim 10: a used column":        func(r *Record, _ *Program) { r.Numeric[0] = 0 },
+	"claim 10: a lookup that missed": func(r *Record, p *Program) { r.Numeric[2] = code(299); p.Lookups[0].MissIsMissing = true },
+}
+
+// Claims 6 to 9. A verdict that follows only if one lookup, atom, text test or gate lies, with hints that help the lie.
+func forgedEvaluation(t *testing.T, r *refusals) {
+	lies := hintLies()
+	for name, change := range evaluationLies {
 		record, p := sampleRecord(), sampleProgram()
 		record.Text[0] = TextElement("east")
 		change(record, p)

@@ -279,18 +279,9 @@ func TestAtomGadgetIsAtom(t *testing.T) {
 		values, results := [columns]frontend.Variable(in[18:30]), [lookups]frontend.Variable(in[30:])
 		return []frontend.Variable{a.holds(api, &values, &results)}
 	})
-	inputs := func(a *Atom, record *Record, results [Lookups]int64) []fr.Element {
-		l := (&Program{Atoms: []Atom{*a}, Gates: []Gate{{}}}).layout().atoms[0]
-		in := append(append([]fr.Element(nil), l.columns[:]...), l.lookups[:]...)
-		in = append(in, l.constant, l.equalsZero)
-		for _, c := range record.Numeric {
-			in = append(in, elements(signed(c))...)
-		}
-		return append(in, elements(results[:]...)...)
-	}
 	check := func(a *Atom, record *Record, results [Lookups]int64) {
 		t.Helper()
-		in, want := inputs(a, record, results), bit(a.holds(record, results))
+		in, want := atomElements(a, record, results), bit(a.holds(record, results))
 		g.computes(t, in, want)
 		for name, lie := range bitLies {
 			var other fr.Element
@@ -317,6 +308,17 @@ func TestAtomGadgetIsAtom(t *testing.T) {
 		check(&a, extremeRecord(0), [Lookups]int64{-1 << 63, -1 << 63, -1 << 63, -1 << 63})
 		check(&a, extremeRecord(1<<64-1), [Lookups]int64{1<<63 - 1, 1<<63 - 1, 1<<63 - 1, 1<<63 - 1})
 	}
+}
+
+// atomElements are the gadget's inputs: the atom, the numbers, the lookups' results.
+func atomElements(a *Atom, record *Record, results [Lookups]int64) []fr.Element {
+	l := (&Program{Atoms: []Atom{*a}, Gates: []Gate{{}}}).layout().atoms[0]
+	in := append(append([]fr.Element(nil), l.columns[:]...), l.lookups[:]...)
+	in = append(in, l.constant, l.equalsZero)
+	for _, c := range record.Numeric {
+		in = append(in, elements(signed(c))...)
+	}
+	return append(in, elements(results[:]...)...)
 }
 
 // extremeAtoms have sums as far from zero as they go.

@@ -182,34 +182,38 @@ func FuzzProgramJSON(f *testing.F) {
 	})
 }
 
+// recordWith is the sample record, whose column i is 100 (i+1), with a change.
+func recordWith(change func(*Record)) *Record {
+	r := sampleRecord()
+	change(r)
+	return r
+}
+
+// evaluations are verdicts of the sample program.
+var evaluations = map[string]struct {
+	record *Record
+	want   Verdict
+}{
+	"absent":                       {nil, NoRecord},
+	"all hold":                     {recordWith(func(*Record) {}), Satisfied},
+	"too young":                    {recordWith(func(r *Record) { r.Numeric[0] = code(64) }), NotSatisfied},
+	"at the threshold":             {recordWith(func(r *Record) { r.Numeric[0] = code(65) }), Satisfied},
+	"income high, region right":    {recordWith(func(r *Record) { r.Numeric[1] = code(1697) }), Satisfied},
+	"income high, region wrong":    {recordWith(func(r *Record) { r.Numeric[1] = code(1697); r.Text[0] = TextElement("east") }), NotSatisfied},
+	"income equal, region wrong":   {recordWith(func(r *Record) { r.Numeric[1] = code(1696); r.Text[0] = TextElement("east") }), Satisfied},
+	"second row, region wrong":     {recordWith(func(r *Record) { r.Numeric[2] = code(301); r.Numeric[1] = code(2292); r.Text[0] = TextElement("east") }), Satisfied},
+	"default, region wrong":        {recordWith(func(r *Record) { r.Numeric[2] = code(9); r.Text[0] = TextElement("east") }), NotSatisfied},
+	"column 0 missing":             {recordWith(func(r *Record) { r.Numeric[0] = 0 }), Indeterminate},
+	"lookup column missing":        {recordWith(func(r *Record) { r.Numeric[2] = 0 }), Indeterminate},
+	"text missing":                 {recordWith(func(r *Record) { r.Text[0] = fr.Element{} }), Indeterminate},
+	"exempt column missing":        {recordWith(func(r *Record) { r.Numeric[3] = 0 }), NotSatisfied},
+	"exempt column at its least":   {recordWith(func(r *Record) { r.Numeric[3] = 1 }), Satisfied},
+	"unused columns missing":       {recordWith(func(r *Record) { r.Numeric[4], r.Text[3] = 0, fr.Element{} }), Satisfied},
+	"missing though not satisfied": {recordWith(func(r *Record) { r.Numeric[0], r.Numeric[1] = code(1), 0 }), Indeterminate},
+}
+
 func TestEvaluate(t *testing.T) {
-	with := func(change func(*Record)) *Record {
-		r := sampleRecord() // column i is 100 (i+1)
-		change(r)
-		return r
-	}
-	cases := map[string]struct {
-		record *Record
-		want   Verdict
-	}{
-		"absent":                       {nil, NoRecord},
-		"all hold":                     {with(func(*Record) {}), Satisfied},
-		"too young":                    {with(func(r *Record) { r.Numeric[0] = code(64) }), NotSatisfied},
-		"at the threshold":             {with(func(r *Record) { r.Numeric[0] = code(65) }), Satisfied},
-		"income high, region right":    {with(func(r *Record) { r.Numeric[1] = code(1697) }), Satisfied},
-		"income high, region wrong":    {with(func(r *Record) { r.Numeric[1] = code(1697); r.Text[0] = TextElement("east") }), NotSatisfied},
-		"income equal, region wrong":   {with(func(r *Record) { r.Numeric[1] = code(1696); r.Text[0] = TextElement("east") }), Satisfied},
-		"second row, region wrong":     {with(func(r *Record) { r.Numeric[2] = code(301); r.Numeric[1] = code(2292); r.Text[0] = TextElement("east") }), Satisfied},
-		"default, region wrong":        {with(func(r *Record) { r.Numeric[2] = code(9); r.Text[0] = TextElement("east") }), NotSatisfied},
-		"column 0 missing":             {with(func(r *Record) { r.Numeric[0] = 0 }), Indeterminate},
-		"lookup column missing":        {with(func(r *Record) { r.Numeric[2] = 0 }), Indeterminate},
-		"text missing":                 {with(func(r *Record) { r.Text[0] = fr.Element{} }), Indeterminate},
-		"exempt column missing":        {with(func(r *Record) { r.Numeric[3] = 0 }), NotSatisfied},
-		"exempt column at its least":   {with(func(r *Record) { r.Numeric[3] = 1 }), Satisfied},
-		"unused columns missing":       {with(func(r *Record) { r.Numeric[4], r.Text[3] = 0, fr.Element{} }), Satisfied},
-		"missing though not satisfied": {with(func(r *Record) { r.Numeric[0], r.Numeric[1] = code(1), 0 }), Indeterminate},
-	}
-	for name, c := range cases {
+	for name, c := range evaluations {
 		if got := sampleProgram().Evaluate(c.record); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
@@ -223,7 +227,7 @@ func TestEvaluate(t *testing.T) {
 		t.Error(got)
 	}
 	p.OnMissing = Indeterminate
-	if got := p.Evaluate(with(func(r *Record) { r.Numeric[2] = code(9) })); got != Indeterminate {
+	if got := p.Evaluate(recordWith(func(r *Record) { r.Numeric[2] = code(9) })); got != Indeterminate {
 		t.Error(got)
 	}
 }

@@ -66,29 +66,33 @@ func Load(ctx context.Context, dir string, progress func(stage string)) (*Keys, 
 		return nil, err
 	}
 	defer unlock()
-	switch found, err := c.exists(); {
-	case err != nil:
+	found, err := c.exists()
+	if err != nil {
 		return nil, err
-	case found:
+	}
+	if found {
 		progress("reading the keys")
 		err = c.read(k)
-		if err != nil {
-			return nil, err
-		}
-		return k, nil
+	} else {
+		err = k.create(ctx, c, progress)
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	progress("generating development keys")
-	if err := k.generate(); err != nil {
-		return nil, err
-	}
-	progress("writing the keys")
-	if err := c.write(k); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return k, nil
+}
+
+// create generates keys and stores them.
+func (k *Keys) create(ctx context.Context, c *keyCache, progress func(string)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	progress("generating development keys")
+	if err := k.generate(); err != nil {
+		return err
+	}
+	progress("writing the keys")
+	return c.write(k)
 }
 
 // compile returns keys that have the statement only.

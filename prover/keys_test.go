@@ -47,48 +47,56 @@ func TestLoadReadsWhatItWrote(t *testing.T) {
 	}
 }
 
+// edit changes a file of the folder.
+func edit(name string, change func([]byte) []byte) func(*testing.T, *keyCache) {
+	return func(t *testing.T, c *keyCache) {
+		data, err := os.ReadFile(c.path(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(c.path(name), change(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func flip(at int) func([]byte) []byte {
+	return func(d []byte) []byte { d[at] ^= 1; return d }
+}
+
+func swap(old, new string) func([]byte) []byte {
+	return func(d []byte) []byte { return bytes.Replace(d, []byte(old), []byte(new), 1) }
+}
+
+func remove(name string) func(*testing.T, *keyCache) {
+	return func(t *testing.T, c *keyCache) {
+		if err := os.Remove(c.path(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// damages are what may happen to a key folder.
+var damages = map[string]func(*testing.T, *keyCache){
+	"a bit of the proving key":   edit(provingKeyFile, flip(100000)),
+	"a bit of the verifying key": edit(verifyingKeyFile, flip(1000)),
+	"proving key cut":            edit(provingKeyFile, func(d []byte) []byte { return d[:len(d)-1] }),
+	"proving key grown":          edit(provingKeyFile, func(d []byte) []byte { return append(d, 0) }),
+	"verifying key grown":        edit(verifyingKeyFile, func(d []byte) []byte { return append(d, 0) }),
+	"proving key empty":          edit(provingKeyFile, func([]byte) []byte { return nil }),
+	"no proving key":             remove(provingKeyFile),
+	"no verifying key":           remove(verifyingKeyFile),
+	"metadata empty":             edit(metadataFile, func([]byte) []byte { return nil }),
+	"metadata cut":               edit(metadataFile, func(d []byte) []byte { return d[:len(d)/2] }),
+	"metadata with more":         edit(metadataFile, swap("{", `{"x":1,`)),
+	"another circuit":            edit(metadataFile, swap(`"circuit_id": "`, `"circuit_id": "0`)),
+	"another kind":               edit(metadataFile, swap(KindDevelopment, "ceremony")),
+	"another count":              edit(metadataFile, swap(`"constraints": 1`, `"constraints": 2`)),
+	"another hash":               edit(metadataFile, swap(`"proving_key_sha256": "`, `"proving_key_sha256": "0`)),
+}
+
 func TestLoadRefusesDamagedKeys(t *testing.T) {
-	edit := func(name string, change func([]byte) []byte) func(*testing.T, *keyCache) {
-		return func(t *testing.T, c *keyCache) {
-			data, err := os.ReadFile(c.path(name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(c.path(name), change(data), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	flip := func(at int) func([]byte) []byte {
-		return func(d []byte) []byte { d[at] ^= 1; return d }
-	}
-	swap := func(old, new string) func([]byte) []byte {
-		return func(d []byte) []byte { return bytes.Replace(d, []byte(old), []byte(new), 1) }
-	}
-	remove := func(name string) func(*testing.T, *keyCache) {
-		return func(t *testing.T, c *keyCache) {
-			if err := os.Remove(c.path(name)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	for name, damage := range map[string]func(*testing.T, *keyCache){
-		"a bit of the proving key":   edit(provingKeyFile, flip(100000)),
-		"a bit of the verifying key": edit(verifyingKeyFile, flip(1000)),
-		"proving key cut":            edit(provingKeyFile, func(d []byte) []byte { return d[:len(d)-1] }),
-		"proving key grown":          edit(provingKeyFile, func(d []byte) []byte { return append(d, 0) }),
-		"verifying key grown":        edit(verifyingKeyFile, func(d []byte) []byte { return append(d, 0) }),
-		"proving key empty":          edit(provingKeyFile, func([]byte) []byte { return nil }),
-		"no proving key":             remove(provingKeyFile),
-		"no verifying key":           remove(verifyingKeyFile),
-		"metadata empty":             edit(metadataFile, func([]byte) []byte { return nil }),
-		"metadata cut":               edit(metadataFile, func(d []byte) []byte { return d[:len(d)/2] }),
-		"metadata with more":         edit(metadataFile, swap("{", `{"x":1,`)),
-		"another circuit":            edit(metadataFile, swap(`"circuit_id": "`, `"circuit_id": "0`)),
-		"another kind":               edit(metadataFile, swap(KindDevelopment, "ceremony")),
-		"another count":              edit(metadataFile, swap(`"constraints": 1`, `"constraints": 2`)),
-		"another hash":               edit(metadataFile, swap(`"proving_key_sha256": "`, `"proving_key_sha256": "0`)),
-	} {
+	for name, damage := range damages {
 		dir, c := keyDir(t)
 		damage(t, c)
 		_, err := Load(context.Background(), dir, nil)

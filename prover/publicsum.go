@@ -9,7 +9,7 @@ import (
 )
 
 // windowBits is the width of the digits that short scalars are cut into; it costs 2*(2^w-1) additions a window to collect buckets.
-const windowBits = 4
+const windowBits = 5
 
 // short is a point and a scalar of at most 64 bits to multiply it by.
 type short struct {

@@ -126,6 +126,10 @@ func TestVerifyRefusesOtherStatements(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+func TestVerifyChecksRangesFirst(t *testing.T) {
+	v, e := testKeys().verifier, example()
 	for name, c := range map[string]struct {
 		change func(*circuits.Public)
 		want   error
@@ -203,17 +207,7 @@ func TestVerifyAgreesWithGnark(t *testing.T) {
 	if err := vk.Precompute(); err != nil {
 		t.Fatal(err)
 	}
-	library := func(pub *circuits.Public, proof []byte) bool {
-		values, err := pub.Vector()
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := decodeProof(proof)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return groth16.Verify(&groth16.Proof{Ar: p.a, Bs: p.b, Krs: p.c}, vk, values) == nil
-	}
+	library := func(pub *circuits.Public, proof []byte) bool { return gnarkVerifies(t, vk, pub, proof) }
 	r := newRand(5)
 	forged := generators()
 	for i, c := range []struct {
@@ -242,6 +236,19 @@ func TestVerifyAgreesWithGnark(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+func gnarkVerifies(t *testing.T, vk *groth16.VerifyingKey, pub *circuits.Public, proof []byte) bool {
+	t.Helper()
+	values, err := pub.Vector()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := decodeProof(proof)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return groth16.Verify(&groth16.Proof{Ar: p.a, Bs: p.b, Krs: p.c}, vk, values) == nil
 }
 
 func TestProveRefusesWhatIsNotSo(t *testing.T) {
