@@ -145,8 +145,14 @@ func (c *keyCache) readFile(name string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// write stores generated keys, the metadata last.
+// write stores generated keys, the metadata last, in a folder that is itself on disk, and clears what a crashed write left.
 func (c *keyCache) write(k *Keys) error {
+	if err := c.clear(); err != nil {
+		return err
+	}
+	if err := syncDir(filepath.Dir(c.dir)); err != nil {
+		return err
+	}
 	var pk bytes.Buffer
 	if _, err := k.proving.WriteRawTo(&pk); err != nil {
 		return fmt.Errorf("encoding the proving key: %w", err)
@@ -164,6 +170,23 @@ func (c *keyCache) write(k *Keys) error {
 		return err
 	}
 	return c.writeFile(metadataFile, append(m, '\n'))
+}
+
+// clear removes temporary files; the lock says that nobody is writing them.
+func (c *keyCache) clear() error {
+	entries, err := os.ReadDir(c.dir)
+	if err != nil {
+		return fmt.Errorf("clearing the key folder: %w", err)
+	}
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) != ".tmp" {
+			continue
+		}
+		if err := os.Remove(c.path(e.Name())); err != nil {
+			return fmt.Errorf("clearing the key folder: %w", err)
+		}
+	}
+	return nil
 }
 
 // writeFile replaces a file so that a crash leaves the old or the new one: write aside, fsync, rename, fsync the folder.

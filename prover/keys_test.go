@@ -129,6 +129,9 @@ func TestLoadAfterACrashedWrite(t *testing.T) {
 		if err := c.write(&k); err != nil {
 			t.Fatal(err)
 		}
+		if left, err := filepath.Glob(c.path("*.tmp")); err != nil || len(left) != 0 {
+			t.Errorf("%s: %v is left, %v", name, left, err)
+		}
 		again, err := Load(context.Background(), dir, nil)
 		if err != nil || again.metadata != k.metadata {
 			t.Errorf("%s: %v", name, err)
