@@ -1,0 +1,330 @@
+package holder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+	"github.com/grille-gateway/grille/circuits"
+	"github.com/grille-gateway/grille/exchange/agreement"
+	"github.com/grille-gateway/grille/exchange/bundle"
+	"github.com/grille-gateway/grille/exchange/policy"
+	"github.com/grille-gateway/grille/exchange/receipt"
+	"github.com/grille-gateway/grille/exchange/schema"
+	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/prover"
+)
+
+// job is one query on its way to a reply.
+type job struct {
+	request *bundle.Request
+	query   *bundle.Query
+	digest  receipt.Hash
+	expires time.Time
+
+	header  bundle.Header
+	signed  bundle.Signed
+	head    string // checkpoint note
+	right   agreement.Right
+	policy  entry.PolicyPublish
+	epoch   entry.DatasetEpoch
+	schema  *schema.Schema
+	key     circuits.Key
+	secret  *circuits.Secret
+	row     schema.Row // of the record, if there is one
+	pub     *circuits.Public
+	proof   prover.Proof
+	proving time.Duration
+	charged bool
+}
+
+// Answer takes a request of the authenticated member from and returns an encoded bundle.Reply: an answer or a signed refusal.
+// The same query bytes get the same reply, with one receipt and one charge, however often and however concurrently they come.
+// A *RequestError means that nothing was recorded.
+func (h *Holder) Answer(ctx context.Context, from string, request []byte) ([]byte, error) {
+	j, err := h.authenticate(from, request)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		reply, wait, err := h.enter(j)
+		if reply != nil || err != nil {
+			return reply, err
+		}
+		if wait == nil {
+			break
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, requestError(CodeBusy, true, "waiting for the same query: %w", ctx.Err())
+		}
+	}
+	defer h.leave(j)
+	return h.decide(ctx, j)
+}
+
+// authenticate checks who asks before anything is looked up.
+func (h *Holder) authenticate(from string, request []byte) (*job, error) {
+	r, q, err := bundle.DecodeRequest(request)
+	if err != nil {
+		return nil, requestError(CodeMalformed, false, "%w", err)
+	}
+	switch {
+	case q.Requester != from:
+		return nil, requestError(CodeNotYours, false, "the query names another requester than the member that sent it")
+	case q.Holder != h.opts.Member || q.Instance != h.opts.Config.Instance:
+		return nil, requestError(CodeElsewhere, false, "the query is for another member or instance")
+	}
+	key, err := bundle.Key(h.opts.Config, from)
+	if err != nil {
+		return nil, requestError(CodeNotYours, false, "%w", err)
+	}
+	if err := r.Query.Open(key, bundle.LabelQuery, q); err != nil {
+		return nil, requestError(CodeSignature, false, "%w", err)
+	}
+	_, expires, err := q.Times()
+	if err != nil {
+		return nil, requestError(CodeMalformed, false, "%w", err)
+	}
+	return &job{request: r, query: q, digest: bundle.QueryDigest(&r.Query), expires: expires}, nil
+}
+
+// enter returns the stored reply, or a channel to wait on while the same query is being answered, or neither: then the caller
+// answers and must leave.
+func (h *Holder) enter(j *job) (reply []byte, wait chan struct{}, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s := h.answers[j.digest]; s != nil {
+		return s.reply, nil, nil
+	}
+	if wait := h.inflight[j.digest]; wait != nil {
+		return nil, wait, nil
+	}
+	h.inflight[j.digest] = make(chan struct{})
+	return nil, nil, nil
+}
+
+func (h *Holder) leave(j *job) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	close(h.inflight[j.digest])
+	delete(h.inflight, j.digest)
+	h.forget()
+}
+
+// decide makes the answer or the refusal and records it.
+func (h *Holder) decide(ctx context.Context, j *job) ([]byte, error) {
+	err := h.prepare(ctx, j)
+	if err == nil {
+		err = h.prove(ctx, j)
+	}
+	if err == nil {
+		err = h.recheck(j)
+	}
+	var no *refusal
+	var reply []byte
+	switch {
+	case err == nil:
+		reply, err = h.recordAnswer(j)
+	case errors.As(err, &no):
+		h.release(j)
+		reply, err = h.recordRefusal(j, no.code)
+	}
+	if err != nil {
+		h.release(j)
+		return nil, err
+	}
+	return reply, nil
+}
+
+func (h *Holder) release(j *job) {
+	if j.charged {
+		h.meter.Release(j.right.Index, j.key)
+		j.charged = false
+	}
+}
+
+// prepare settles everything that can be said before the vault is read, and takes one answer out of the budget.
+func (h *Holder) prepare(ctx context.Context, j *job) error {
+	if err := h.claimID(j); err != nil {
+		return err
+	}
+	now, err := h.fixHead(j)
+	if err != nil {
+		return err
+	}
+	if now.After(j.expires) {
+		return refuse(CodeExpired)
+	}
+	if err := h.fixEntries(j, now); err != nil {
+		return err
+	}
+	if err := h.fixSubject(j); err != nil {
+		return err
+	}
+	return h.reserve(ctx, j)
+}
+
+// claimID binds a query id to one query for good.
+func (h *Holder) claimID(j *job) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if digest, ok := h.ids[j.query.ID]; ok && digest != j.digest {
+		return refuse(CodeReplayed)
+	}
+	h.ids[j.query.ID] = j.digest
+	return nil
+}
+
+// fixHead picks the holder's newest final checkpoint, which must be fresh, and the ledger's time.
+func (h *Holder) fixHead(j *job) (time.Time, error) {
+	head, ok := h.opts.Ledger.Final(h.origin())
+	if !ok {
+		return time.Time{}, requestError(CodeNotFresh, true, "this member's log has no final checkpoint yet")
+	}
+	now, err := h.ledgerTime(head)
+	if err != nil {
+		return now, requestError(CodeNotFresh, true, "%w", err)
+	}
+	if age := h.opts.Now().Sub(head.Times[0]); age > h.freshness() || now.Sub(head.Times[0]) > h.freshness() {
+		return now, requestError(CodeNotFresh, true, "the newest quorum of cosignatures is too old; is a quorum of mirrors connected?")
+	}
+	j.head = string(head.Checkpoint)
+	j.header = bundle.Header{Version: 1, Instance: h.opts.Config.Instance, Circuit: h.opts.Circuit, Query: j.digest,
+		Origin: h.origin(), Size: head.Size, Time: entry.FormatTime(now), AsOf: bundle.AsOfDate(now)}
+	return now, nil
+}
+
+// fixEntries finds policy, agreement, dataset and epoch below the checkpoint. Default is no.
+func (h *Holder) fixEntries(j *job, now time.Time) error {
+	q, hd := j.query, &j.header
+	v := h.opts.Ledger.View(hd.Origin, hd.Size)
+	p, index, ok := v.Policy(q.Policy, q.PolicyVersion)
+	if !ok {
+		return refuse(CodeUnknownPolicy)
+	}
+	j.policy, hd.Policy, hd.Dataset = p, index, p.Declare
+	right, why := agreement.Find(v, agreement.Use{Requester: q.Requester, Policy: q.Policy, PolicyVersion: q.PolicyVersion,
+		Purpose: q.Purpose, LegalBasis: q.LegalBasis, Disclose: q.Disclose, At: now})
+	if why != "" {
+		return refuse(why)
+	}
+	j.right, hd.Agreement = right, right.Index
+	declared, ok := v.Declare(p.Declare)
+	if !ok {
+		return refuse(CodeUnknownPolicy)
+	}
+	var err error
+	if j.schema, err = schema.FromDeclare(declared); err != nil {
+		return fmt.Errorf("answering: %w", err)
+	}
+	j.epoch, hd.Epoch, ok = v.Epoch(p.Dataset)
+	if !ok || j.epoch.Declare != p.Declare {
+		return refuse(CodeNoEpoch)
+	}
+	made, err := entry.ParseTime(j.epoch.Time)
+	if err != nil {
+		return fmt.Errorf("answering: %w", err)
+	}
+	if limit := time.Duration(q.MaxAgeSeconds) * time.Second; limit > 0 && now.Sub(made) > limit {
+		return refuse(CodeStaleEpoch)
+	}
+	if _, batch, ok := v.NewestBatch(); ok {
+		hd.Batch = &batch
+	}
+	return nil
+}
+
+// fixSubject normalises the subject id and checks the tag.
+func (h *Holder) fixSubject(j *job) error {
+	scheme, ok := h.opts.Config.Scheme(j.schema.Scheme)
+	if !ok {
+		return fmt.Errorf("answering: the dataset's identifier scheme is not in the configuration")
+	}
+	id, err := schema.NormaliseID(scheme, j.request.Opening.Subject)
+	if err != nil || id != j.request.Opening.Subject {
+		return refuse(CodeSubject)
+	}
+	key, nonce, err := j.request.Opening.CheckOpening(j.query, scheme.Name)
+	if err != nil {
+		return refuse(CodeOpening)
+	}
+	j.key, j.secret = key, &circuits.Secret{Key: key, TagNonce: nonce}
+	return nil
+}
+
+// reserve takes one answer out of the agreement's budget.
+func (h *Holder) reserve(ctx context.Context, j *job) error {
+	budget, err := h.budget(ctx, j.right)
+	if err != nil {
+		h.opts.Logger.Warn("budget of an agreement is not known", slog.Uint64("index", j.right.Index), slog.Any("error", err))
+		return refuse(CodeBudgetUnknown)
+	}
+	if err := h.meter.Reserve(j.right.Index, j.key, budget); err != nil {
+		return refuse(CodeBudget)
+	}
+	j.charged = true
+	return nil
+}
+
+// prove reads the record and proves the verdict for this query and header alone.
+func (h *Holder) prove(ctx context.Context, j *job) error {
+	template, err := policy.ParseTemplate(j.policy.Template)
+	if err != nil {
+		return refuse(CodeUnknownPolicy)
+	}
+	program, err := template.ProgramAt(j.header.AsOf)
+	if err != nil {
+		return refuse(CodeUnknownPolicy)
+	}
+	mask, _, err := bundle.Mask(j.schema, j.query.Disclose)
+	if err != nil {
+		return refuse(CodeDisclosure)
+	}
+	epoch, err := h.opts.Datasets.Epoch(j.policy.Dataset, j.epoch.Epoch)
+	if err != nil {
+		return fmt.Errorf("answering: opening the epoch: %w", err)
+	}
+	found, err := epoch.Lookup(j.key)
+	if err != nil {
+		return fmt.Errorf("answering: reading the vault: %w", err)
+	}
+	if j.signed, err = bundle.Sign(h.opts.Key, bundle.LabelHeader, &j.header); err != nil {
+		return fmt.Errorf("answering: %w", err)
+	}
+	root, err := bundle.ParseElement(j.epoch.Root)
+	if err != nil {
+		return fmt.Errorf("answering: %w", err)
+	}
+	j.row = found.Row
+	j.secret.Record, j.secret.Salt, j.secret.Opening = found.Record, found.Salt, found.Opening
+	var noScope fr.Element
+	if j.pub, err = j.secret.Public(root, bundle.Context(&j.header, &j.signed), noScope, mask, program); err != nil {
+		h.opts.Logger.Error("an epoch does not open to its root", slog.String("dataset", j.policy.Dataset), slog.Any("error", err))
+		return refuse(CodeRecord)
+	}
+	started := time.Now()
+	j.proof, err = h.opts.Prover.Prove(ctx, j.pub, j.secret)
+	j.proving = time.Since(started)
+	if errors.Is(err, prover.ErrBusy) || ctx.Err() != nil {
+		return requestError(CodeBusy, true, "proving: %w", err)
+	}
+	return err
+}
+
+// recheck makes sure that nothing was revoked while the proof was made: a right ends when its revocation is appended.
+func (h *Holder) recheck(j *job) error {
+	v := h.opts.Ledger.View(j.header.Origin, ^uint64(0))
+	if _, ok := v.Agreement(j.right.Index); !ok {
+		return refuse(CodeWithdrawn)
+	}
+	if _, index, ok := v.Policy(j.policy.Policy, j.policy.Version); !ok || index != j.header.Policy {
+		return refuse(CodeWithdrawn)
+	}
+	return nil
+}

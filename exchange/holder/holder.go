@@ -1,0 +1,216 @@
+// Package holder is the answering half of a query: it checks that a department may ask, reads one record at home, proves the
+// verdict and writes the receipt before the answer leaves.
+package holder
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/grille-gateway/grille/circuits"
+	"github.com/grille-gateway/grille/exchange/agreement"
+	"github.com/grille-gateway/grille/exchange/bundle"
+	"github.com/grille-gateway/grille/exchange/dataset"
+	"github.com/grille-gateway/grille/exchange/receipt"
+	"github.com/grille-gateway/grille/exchange/schema"
+	"github.com/grille-gateway/grille/ledger"
+	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/prover"
+)
+
+// Options says what a Holder works with.
+type Options struct {
+	Config   *network.Configuration
+	Member   string
+	Key      ed25519.PrivateKey // the member's query key: signs headers, promises and refusals
+	Circuit  string             // circuit id that Prover proves
+	Ledger   *ledger.Store
+	Datasets *dataset.Store
+	Prover   *prover.Pool
+	Book     *receipt.Book
+	Now      func() time.Time
+	Logger   *slog.Logger
+	// Budget asks the requester of an offer for the budget that the offer commits to.
+	Budget func(ctx context.Context, requester string, offer entry.Ref) (agreement.Budget, error)
+	// Observe is told the outcome of each query, for metrics: a verdict or a refusal's code, and how long the proof took.
+	Observe func(policy, outcome string, proving time.Duration)
+}
+
+// A Holder answers queries about its datasets. It is safe for concurrent use. What it has to remember (answers given, budgets
+// used, the ledger's time) is in the journal; Replay takes it back after a restart.
+type Holder struct {
+	opts  Options
+	meter *agreement.Meter
+
+	importing sync.Mutex // one import at a time: epochs are numbered
+
+	mu       sync.Mutex // guards what follows
+	answers  map[receipt.Hash]*stored
+	ids      map[string]receipt.Hash // query id -> digest of the one query that may bear it
+	inflight map[receipt.Hash]chan struct{}
+	budgets  map[uint64]agreement.Budget
+	mappings map[string]*schema.Mapping // how each dataset's source file is read
+	now      time.Time                  // the ledger's time, never going back
+}
+
+// stored is a reply that is given again for the same query bytes until the query expires.
+type stored struct {
+	reply   []byte
+	expires time.Time
+}
+
+// Kinds of journal payloads.
+const (
+	KindAnswer  = "holder.answer"
+	KindBudget  = "holder.budget"
+	KindMapping = "holder.mapping"
+)
+
+// answerRecord is what the journal keeps of an answer or refusal.
+type answerRecord struct {
+	ID        string       `json:"id"`
+	Query     receipt.Hash `json:"query"`
+	Expires   string       `json:"expires"`
+	Time      string       `json:"time"`
+	Policy    string       `json:"policy"`
+	Requester string       `json:"requester"`
+	Outcome   string       `json:"outcome"`
+	Agreement *uint64      `json:"agreement,omitempty"` // charged, if any
+	Subject   []byte       `json:"subject,omitempty"`   // subject key, if charged
+	Reply     []byte       `json:"reply"`               // as bytes: an encoder must not respell it
+}
+
+type budgetRecord struct {
+	Accept uint64           `json:"accept"`
+	Budget agreement.Budget `json:"budget"`
+}
+
+type mappingRecord struct {
+	Dataset  string `json:"dataset"`
+	Document []byte `json:"document"` // schema.Load
+}
+
+// New makes a holder with nothing remembered; Replay the journal into it, then Answer.
+func New(opts Options) *Holder {
+	return &Holder{
+		opts: opts, meter: agreement.NewMeter(), answers: map[receipt.Hash]*stored{}, ids: map[string]receipt.Hash{},
+		inflight: map[receipt.Hash]chan struct{}{}, budgets: map[uint64]agreement.Budget{},
+		mappings: map[string]*schema.Mapping{},
+	}
+}
+
+// Replay takes back one journal payload of this package's kinds.
+func (h *Holder) Replay(kind string, payload []byte) error {
+	switch kind {
+	case KindAnswer:
+		var r answerRecord
+		if err := json.Unmarshal(payload, &r); err != nil {
+			return fmt.Errorf("replaying an answer: %w", errReplay)
+		}
+		return h.remember(&r)
+	case KindBudget:
+		var r budgetRecord
+		if err := json.Unmarshal(payload, &r); err != nil {
+			return fmt.Errorf("replaying a budget: %w", errReplay)
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.budgets[r.Accept] = r.Budget
+	case KindMapping:
+		var r mappingRecord
+		if err := json.Unmarshal(payload, &r); err != nil {
+			return fmt.Errorf("replaying a mapping: %w", errReplay)
+		}
+		_, m, err := schema.Load(r.Document)
+		if err != nil {
+			return fmt.Errorf("replaying a mapping: %w", err)
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.mappings[r.Dataset] = m
+	}
+	return nil
+}
+
+// What a caller can mend.
+var (
+	ErrUnknownDataset = errors.New("no such dataset is declared; declare it first")
+	ErrUnknownPolicy  = errors.New("no such policy version is in force")
+	ErrOffer          = errors.New("offer or agreement cannot be used")
+)
+
+var errReplay = errors.New("malformed journal payload")
+
+// remember puts an answer's traces back. Charges are counted here, and only here, after a restart.
+func (h *Holder) remember(r *answerRecord) error {
+	expires, err := entry.ParseTime(r.Expires)
+	if err != nil {
+		return fmt.Errorf("replaying an answer: %w", errReplay)
+	}
+	at, err := entry.ParseTime(r.Time)
+	if err != nil {
+		return fmt.Errorf("replaying an answer: %w", errReplay)
+	}
+	if r.Agreement != nil {
+		if len(r.Subject) != len(circuits.Key{}) {
+			return fmt.Errorf("replaying an answer: %w", errReplay)
+		}
+		h.meter.Charge(*r.Agreement, circuits.Key(r.Subject))
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.keep(r, expires, at)
+	return nil
+}
+
+// keep files a reply under its query. h.mu is held.
+func (h *Holder) keep(r *answerRecord, expires, at time.Time) {
+	if _, taken := h.ids[r.ID]; !taken { // a refusal for a reused id leaves the id to its first query
+		h.ids[r.ID] = r.Query
+	}
+	if at.After(h.now) {
+		h.now = at
+	}
+	if h.opts.Now().Before(expires.Add(bundle.MaxLife)) {
+		h.answers[r.Query] = &stored{reply: r.Reply, expires: expires}
+	}
+}
+
+// forget drops replies whose queries expired: the same bytes are refused by then. h.mu is held.
+func (h *Holder) forget() {
+	now := h.opts.Now()
+	for digest, s := range h.answers {
+		if now.After(s.expires.Add(bundle.MaxLife)) {
+			delete(h.answers, digest)
+		}
+	}
+}
+
+// ledgerTime is the median time of a head's cosignatures, or what it was before if that is later.
+func (h *Holder) ledgerTime(head ledger.Head) (time.Time, error) {
+	median, err := bundle.Median(head.Times)
+	if err != nil {
+		return median, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if median.After(h.now) {
+		h.now = median
+	}
+	return h.now, nil
+}
+
+func (h *Holder) origin() string { return h.opts.Config.Origin(h.opts.Member) }
+
+func (h *Holder) freshness() time.Duration {
+	return time.Duration(h.opts.Config.FreshnessSeconds) * time.Second
+}
+
+// Used returns how many answers were charged to an agreement.
+func (h *Holder) Used(accept uint64) int { return h.meter.Used(accept) }

@@ -1,0 +1,283 @@
+package holder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+
+	"github.com/grille-gateway/grille/exchange/agreement"
+	"github.com/grille-gateway/grille/exchange/dataset"
+	"github.com/grille-gateway/grille/exchange/policy"
+	"github.com/grille-gateway/grille/exchange/receipt"
+	"github.com/grille-gateway/grille/exchange/schema"
+	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/ledger/view"
+)
+
+// all is the whole of the holder's own log, final or not.
+func (h *Holder) all() *view.View { return h.opts.Ledger.View(h.origin(), ^uint64(0)) }
+
+// publish appends an entry to the holder's log and waits until a quorum has it.
+func (h *Holder) publish(ctx context.Context, e entry.Entry) (uint64, error) {
+	indexes, err := h.opts.Ledger.Append(ctx, e)
+	if err != nil {
+		return 0, fmt.Errorf("publishing %s: %w", e.Kind(), err)
+	}
+	if err := h.opts.Ledger.WaitFinal(ctx, indexes[0]); err != nil {
+		return 0, fmt.Errorf("waiting for %s to be final (it is on this member's log at %d): %w", e.Kind(), indexes[0], err)
+	}
+	return indexes[0], nil
+}
+
+// DeclareDataset announces a dataset from a schema document and returns its entry's index. How the source file maps to the schema
+// stays in the sealed journal. Declaring the same schema again changes nothing but the mapping.
+func (h *Holder) DeclareDataset(ctx context.Context, document []byte) (uint64, error) {
+	s, m, err := schema.Load(document)
+	if err != nil {
+		return 0, err
+	}
+	if _, ok := h.opts.Config.Scheme(s.Scheme); !ok {
+		return 0, fmt.Errorf("declaring dataset %s: identifier scheme %q is not in the network configuration: %w", s.Dataset, s.Scheme, schema.ErrSchema)
+	}
+	if err := h.opts.Datasets.Declare(s); err != nil {
+		return 0, err
+	}
+	if err := h.opts.Book.Keep(KindMapping, mappingRecord{Dataset: s.Dataset, Document: document}); err != nil {
+		return 0, err
+	}
+	h.mu.Lock()
+	h.mappings[s.Dataset] = m
+	h.mu.Unlock()
+	if old, index, ok := h.all().Dataset(s.Dataset); ok {
+		if declared, err := schema.FromDeclare(old); err == nil && declared.Equal(s) {
+			return index, h.opts.Ledger.WaitFinal(ctx, index)
+		}
+	}
+	return h.publish(ctx, s.Declare(h.opts.Now()))
+}
+
+// EpochInfo says what an import put on the ledger.
+type EpochInfo struct {
+	Dataset string `json:"dataset"`
+	Epoch   uint64 `json:"epoch"`
+	Index   uint64 `json:"index"` // of the dataset.epoch entry
+	Root    string `json:"root"`
+}
+
+// Import reads a CSV into a new epoch and publishes its root. Order: the epoch's files are durable, then its entry is on the log, then
+// it is current, then it is final. Queries are answered from the newest final epoch throughout. A crash in between is settled by
+// Recover.
+func (h *Holder) Import(ctx context.Context, name string, csv io.Reader, progress func(done, total int)) (*dataset.Report, *EpochInfo, error) {
+	declared, declare, ok := h.all().Dataset(name)
+	h.mu.Lock()
+	mapping := h.mappings[name]
+	h.mu.Unlock()
+	if !ok || mapping == nil {
+		return nil, nil, fmt.Errorf("importing into dataset %s: %w", name, ErrUnknownDataset)
+	}
+	scheme, ok := h.opts.Config.Scheme(declared.Scheme)
+	if !ok {
+		return nil, nil, fmt.Errorf("importing: the identifier scheme of dataset %s is not in the configuration", name)
+	}
+	h.importing.Lock()
+	defer h.importing.Unlock()
+	prepared, report, err := h.opts.Datasets.Import(ctx, name, h.opts.Config.Instance, scheme, csv, mapping, progress)
+	if err != nil {
+		return report, nil, err
+	}
+	info := &EpochInfo{Dataset: name, Epoch: prepared.Epoch, Root: prepared.RootHex()}
+	indexes, err := h.opts.Ledger.Append(ctx, entry.DatasetEpoch{Dataset: name, Declare: declare, Epoch: prepared.Epoch, Root: info.Root,
+		Time: entry.FormatTime(h.opts.Now())})
+	if err != nil {
+		return report, nil, errors.Join(fmt.Errorf("publishing an epoch: %w", err), h.opts.Datasets.Discard(name, prepared.Epoch))
+	}
+	info.Index = indexes[0]
+	if err := h.opts.Datasets.Activate(name, prepared.Epoch, info.Index); err != nil {
+		return report, nil, err
+	}
+	if err := h.opts.Ledger.WaitFinal(ctx, info.Index); err != nil {
+		return report, info, fmt.Errorf("waiting for epoch %d to be final: %w", info.Epoch, err)
+	}
+	return report, info, nil
+}
+
+// Recover settles epochs whose files were durable when the gateway stopped: one whose entry reached the log becomes current, any other
+// is discarded.
+func (h *Holder) Recover() error {
+	v := h.all()
+	for _, name := range h.opts.Datasets.Datasets() {
+		prepared, ok := h.opts.Datasets.Pending(name)
+		if !ok {
+			continue
+		}
+		var err error
+		if e, index, ok := v.Epoch(name); ok && e.Epoch == prepared.Epoch && e.Root == prepared.RootHex() {
+			err = h.opts.Datasets.Activate(name, prepared.Epoch, index)
+		} else {
+			err = h.opts.Datasets.Discard(name, prepared.Epoch)
+		}
+		if err != nil {
+			return fmt.Errorf("recovering dataset %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// PublishPolicy compiles a policy for its dataset's declared schema and publishes it. The same document again changes nothing;
+// another text under a published version is refused.
+func (h *Holder) PublishPolicy(ctx context.Context, d *policy.Document) (uint64, error) {
+	declared, declare, ok := h.all().Dataset(d.Dataset)
+	if !ok {
+		return 0, fmt.Errorf("publishing policy %s for dataset %s: %w", d.Policy, d.Dataset, ErrUnknownDataset)
+	}
+	e, err := d.Entry(declared, declare, h.opts.Now())
+	if err != nil {
+		return 0, err
+	}
+	if old, index, ok := h.all().Policy(d.Policy, d.Version); ok {
+		if old.Source == e.Source && old.Declare == e.Declare {
+			return index, h.opts.Ledger.WaitFinal(ctx, index)
+		}
+		return 0, fmt.Errorf("publishing policy %s version %d: it is published with another text; raise the version: %w",
+			d.Policy, d.Version, policy.ErrPolicy)
+	}
+	return h.publish(ctx, e)
+}
+
+// Accept grants an offer that is final on its requester's log. All terms are repeated on the holder's log.
+func (h *Holder) Accept(ctx context.Context, offer entry.Ref) (uint64, error) {
+	terms, err := h.offered(offer)
+	if err != nil {
+		return 0, err
+	}
+	for _, a := range h.all().Agreements() {
+		if a.Accept.Offer == offer && !a.Revoked {
+			return a.Index, h.opts.Ledger.WaitFinal(ctx, a.Index)
+		}
+	}
+	p, index, ok := h.all().Policy(terms.Policy, terms.PolicyVersion)
+	if !ok || index != terms.PolicyIndex {
+		return 0, fmt.Errorf("accepting an offer: %w", ErrUnknownPolicy)
+	}
+	declared, ok := h.all().Declare(p.Declare)
+	if !ok {
+		return 0, fmt.Errorf("accepting an offer: %w", ErrUnknownDataset)
+	}
+	for _, column := range terms.Disclose {
+		if !slices.ContainsFunc(declared.Columns, func(c entry.Column) bool { return c.Name == column }) {
+			return 0, fmt.Errorf("accepting an offer: the dataset has no column %q to disclose: %w", column, ErrOffer)
+		}
+	}
+	budget, err := h.fetchBudget(ctx, terms, offer)
+	if err != nil {
+		return 0, err
+	}
+	accept, err := h.publish(ctx, entry.AgreementAccept{Offer: offer, Terms: terms, Time: entry.FormatTime(h.opts.Now())})
+	if err != nil {
+		return 0, err
+	}
+	return accept, h.keepBudget(accept, budget)
+}
+
+// Reject answers an offer with no.
+func (h *Holder) Reject(ctx context.Context, offer entry.Ref, reason string) (uint64, error) {
+	if _, err := h.offered(offer); err != nil {
+		return 0, err
+	}
+	return h.publish(ctx, entry.AgreementReject{Offer: offer, Reason: reason, Time: entry.FormatTime(h.opts.Now())})
+}
+
+// Revoke ends a right from the moment its entry is appended.
+func (h *Holder) Revoke(ctx context.Context, accept uint64, reason string) (uint64, error) {
+	if _, ok := h.all().Agreement(accept); !ok {
+		return 0, fmt.Errorf("revoking agreement %d: none in force: %w", accept, ErrOffer)
+	}
+	return h.publish(ctx, entry.AgreementRevoke{Accept: accept, Reason: reason, Time: entry.FormatTime(h.opts.Now())})
+}
+
+// offered reads an offer from the replica of its requester's log.
+func (h *Holder) offered(ref entry.Ref) (entry.Terms, error) {
+	owner, ok := h.opts.Config.Owner(ref.Origin)
+	if !ok {
+		return entry.Terms{}, fmt.Errorf("reading an offer: no member has that log: %w", ErrOffer)
+	}
+	head, ok := h.opts.Ledger.Final(ref.Origin)
+	if !ok || ref.Index >= head.Size {
+		return entry.Terms{}, fmt.Errorf("reading an offer: not final here yet; try again: %w", ErrOffer)
+	}
+	raw, err := h.opts.Ledger.Read(ref.Origin, ref.Index, ref.Index+1)
+	if err != nil || len(raw) != 1 || entry.Hash(raw[0]) != ref.Hash {
+		return entry.Terms{}, fmt.Errorf("reading an offer: another entry stands there: %w", ErrOffer)
+	}
+	offer, ok := h.opts.Ledger.View(ref.Origin, head.Size).Offer(ref.Index)
+	if !ok || offer.Terms.Requester != owner.Name || offer.Terms.Holder != h.opts.Member {
+		return entry.Terms{}, fmt.Errorf("reading an offer: it is withdrawn or not for this member: %w", ErrOffer)
+	}
+	return offer.Terms, nil
+}
+
+// budget returns what an agreement allows. The journal has it, unless a crash came between acceptance and journal: then the
+// requester is asked again.
+func (h *Holder) budget(ctx context.Context, right agreement.Right) (agreement.Budget, error) {
+	h.mu.Lock()
+	b, ok := h.budgets[right.Index]
+	h.mu.Unlock()
+	if ok {
+		return b, nil
+	}
+	b, err := h.fetchBudget(ctx, right.Terms, right.Offer)
+	if err != nil {
+		return b, err
+	}
+	return b, h.keepBudget(right.Index, b)
+}
+
+func (h *Holder) fetchBudget(ctx context.Context, terms entry.Terms, offer entry.Ref) (agreement.Budget, error) {
+	b, err := h.opts.Budget(ctx, terms.Requester, offer)
+	if err != nil {
+		return b, fmt.Errorf("asking the requester for the budget: %w", err)
+	}
+	if err := b.Check(); err != nil {
+		return b, err
+	}
+	if b.Commitment() != terms.BudgetCommitment {
+		return b, fmt.Errorf("asking the requester for the budget: %w", agreement.ErrTerms)
+	}
+	return b, nil
+}
+
+func (h *Holder) keepBudget(accept uint64, b agreement.Budget) error {
+	if err := h.opts.Book.Keep(KindBudget, budgetRecord{Accept: accept, Budget: b}); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.budgets[accept] = b
+	return nil
+}
+
+// PublishBatch appends the receipts batch of one beat, with the newest epoch of each dataset.
+func (h *Holder) PublishBatch(ctx context.Context, beat uint64, root receipt.Hash) error {
+	v := h.all()
+	epochs := map[string]uint64{}
+	for _, name := range v.Datasets() {
+		if _, index, ok := v.Epoch(name); ok {
+			epochs[name] = index
+		}
+	}
+	_, err := h.opts.Ledger.Append(ctx, entry.ReceiptsBatch{Beat: beat, Root: root.String(), Epochs: epochs,
+		Time: entry.FormatTime(h.opts.Now())})
+	if err == nil {
+		h.opts.Logger.Debug("receipts batch logged", slog.Uint64("beat", beat))
+	}
+	return err
+}
+
+// LastBeat is the newest beat on the holder's own log, final or not.
+func (h *Holder) LastBeat() (uint64, bool) {
+	batch, _, ok := h.all().NewestBatch()
+	return batch.Beat, ok
+}

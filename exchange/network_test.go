@@ -1,0 +1,365 @@
+package exchange_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/grille-gateway/grille/exchange/agreement"
+	"github.com/grille-gateway/grille/exchange/bundle"
+	"github.com/grille-gateway/grille/exchange/dataset"
+	"github.com/grille-gateway/grille/exchange/holder"
+	"github.com/grille-gateway/grille/exchange/journal"
+	"github.com/grille-gateway/grille/exchange/policy"
+	"github.com/grille-gateway/grille/exchange/receipt"
+	"github.com/grille-gateway/grille/exchange/requester"
+	"github.com/grille-gateway/grille/exchange/vault"
+	"github.com/grille-gateway/grille/ledger"
+	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/prover"
+)
+
+const (
+	civil    = "GOV/civil"
+	benefits = "GOV/benefits"
+	health   = "GOV/health"
+	purpose  = "Medicaid eligibility"
+	basis    = "42 CFR 435.948"
+)
+
+var names = []string{benefits, civil, health}
+
+// keys are development keys, made once for all tests of the package.
+var keys = sync.OnceValues(func() (*prover.Keys, error) {
+	dir := os.Getenv("GRILLE_TEST_KEYS")
+	if dir == "" {
+		dir = filepath.Join(os.TempDir(), "grille-test-keys")
+	}
+	return prover.Load(context.Background(), dir, nil)
+})
+
+// world is an instance of three members in one process: real ledgers, vaults, journals and proofs; function calls for a network.
+type world struct {
+	t       *testing.T
+	dir     string
+	config  *network.Configuration
+	verify  *bundle.Verifier // without a replica: as a stranger
+	members map[string]*member
+	mu      sync.Mutex
+	offset  time.Duration // how far the clock is ahead
+}
+
+type member struct {
+	w         *world
+	name      string
+	dir       string
+	card      network.Card
+	log       ed25519.PrivateKey
+	mirror    ed25519.PrivateKey
+	query     ed25519.PrivateKey
+	ledger    *ledger.Store
+	datasets  *dataset.Store
+	journal   *journal.Journal
+	book      *receipt.Book
+	pool      *prover.Pool
+	holder    *holder.Holder
+	requester *requester.Requester
+	stop      context.CancelFunc
+	done      sync.WaitGroup
+	// intercept, if set, stands between a requester and this member as holder.
+	intercept func(reply []byte, err error) ([]byte, error)
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	k, err := keys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := prover.NewVerifier(k.VerifyingKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, dir: t.TempDir(), members: map[string]*member{}}
+	var cards []network.Card
+	for i, name := range names {
+		m := w.create(name, i)
+		w.members[name] = m
+		cards = append(cards, m.card)
+	}
+	w.config, err = network.Build("test.grille", network.Params{
+		Mode:        network.ModeDemo,
+		Schemes:     []network.Scheme{{Name: "person", Pattern: `P-[0-9]{4}`, Normalise: "upper", Example: "P-0001"}},
+		BeatSeconds: 1, HeartbeatSeconds: 1, FreshnessSeconds: 30,
+		Circuits: []network.Circuit{{ID: verifier.CircuitID(), VerifyingKey: verifier.SHA256(), Kind: verifier.Kind()}},
+		Expires:  "2100-01-01T00:00:00Z",
+	}, cards)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.verify = &bundle.Verifier{Config: w.config, Proofs: verifier}
+	for _, name := range names {
+		w.members[name].start()
+	}
+	t.Cleanup(func() {
+		for _, name := range names {
+			w.members[name].halt()
+		}
+	})
+	return w
+}
+
+func (w *world) now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Now().Add(w.offset)
+}
+
+func (w *world) create(name string, i int) *member {
+	m := &member{w: w, name: name, dir: filepath.Join(w.dir, strings.ReplaceAll(name, "/", "-"))}
+	var public [4]ed25519.PublicKey
+	var private [4]ed25519.PrivateKey
+	for k := range private {
+		var err error
+		if public[k], private[k], err = ed25519.GenerateKey(nil); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	m.log, m.mirror, m.query = private[0], private[1], private[3]
+	b64 := base64.StdEncoding.EncodeToString
+	card, err := network.NewCard("test.grille", network.Member{Name: name, Title: name,
+		LogKey:       network.LogVKey(network.Origin("test.grille", name), public[0]),
+		MirrorKey:    network.MirrorVKey(network.MirrorName("test.grille", name), public[1]),
+		TransportKey: b64(public[2]), QueryKey: b64(public[3]), Endpoint: fmt.Sprintf("127.0.0.1:%d", 4400+i), Mirror: true}, m.log)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	m.card = card
+	return m
+}
+
+// start opens everything that the member has on disk.
+func (m *member) start() {
+	w := m.w
+	must := func(err error) {
+		w.t.Helper()
+		if err != nil {
+			w.t.Fatal(m.name, err)
+		}
+	}
+	must(os.MkdirAll(m.dir, 0o700))
+	logger := slog.New(slog.DiscardHandler)
+	var err error
+	m.ledger, err = ledger.Open(ledger.Options{Dir: filepath.Join(m.dir, "ledger"), Config: w.config, Member: m.name, LogKey: m.log,
+		MirrorKey: m.mirror, Now: w.now, Logger: logger})
+	must(err)
+	v, err := vault.Open(filepath.Join(m.dir, "vault.keyset"))
+	must(err)
+	m.datasets, err = dataset.Open(filepath.Join(m.dir, "data"), v)
+	must(err)
+	k, err := keys()
+	must(err)
+	m.pool = prover.NewPool(k, 1, 64)
+	m.book = receipt.New(receipt.Options{Member: m.name, Beat: bundle.BeatLength(w.config), Secret: receipt.Sum("test", []byte(m.name)),
+		Seal: v, Now: w.now, Logger: logger,
+		Publish: func(ctx context.Context, beat uint64, root receipt.Hash) error {
+			return m.holder.PublishBatch(ctx, beat, root)
+		},
+		LastPublished: func() (uint64, bool) { return m.lastBeat() }})
+	m.holder = holder.New(holder.Options{Config: w.config, Member: m.name, Key: m.query, Circuit: k.Metadata().CircuitID, Ledger: m.ledger,
+		Datasets: m.datasets, Prover: m.pool, Book: m.book, Now: w.now, Logger: logger,
+		Budget: func(_ context.Context, from string, offer entry.Ref) (agreement.Budget, error) {
+			return w.members[from].requester.Budget(m.name, offer)
+		}})
+	replica := *w.verify
+	replica.Replica = m.ledger
+	m.requester = requester.New(requester.Options{Config: w.config, Member: m.name, Key: m.query, Ledger: m.ledger, Book: m.book,
+		Verifier: &replica, Peer: wire{m}, Now: w.now, Logger: logger})
+	m.journal, err = journal.Open(filepath.Join(m.dir, "journal"), func(frame []byte) error {
+		return m.book.Replay(frame, func(kind string, payload []byte) error {
+			return errors.Join(m.holder.Replay(kind, payload), m.requester.Replay(kind, payload))
+		})
+	})
+	must(err)
+	m.book.Attach(m.journal)
+	must(m.holder.Recover())
+	ctx, cancel := context.WithCancel(context.Background())
+	m.stop = cancel
+	m.done.Go(func() { m.pump(ctx) })
+	m.done.Go(func() { _ = m.book.Run(ctx) })
+}
+
+func (m *member) lastBeat() (uint64, bool) {
+	b, _, ok := m.ledger.View(m.w.config.Origin(m.name), ^uint64(0)).NewestBatch()
+	return b.Beat, ok
+}
+
+// pump carries this member's pushes to the mirrors and its heads to everybody.
+func (m *member) pump(ctx context.Context) {
+	for ctx.Err() == nil {
+		changed := m.ledger.Changed()
+		for _, name := range names {
+			other := m.w.members[name]
+			for name != m.name {
+				push, ok := m.ledger.Outgoing(name)
+				if !ok {
+					break
+				}
+				reply, err := other.ledger.AddCheckpoint(push)
+				if err != nil && !errors.Is(err, ledger.ErrStale) || m.ledger.Cosigned(name, reply) != nil {
+					break
+				}
+			}
+		}
+		if head, ok := m.ledger.Final(m.w.config.Origin(m.name)); ok {
+			for _, name := range names {
+				if name != m.name {
+					_, _ = m.w.members[name].ledger.AddHead(head)
+				}
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// halt closes everything; the journal and the ledger keep what they acknowledged.
+func (m *member) halt() {
+	m.stop()
+	m.done.Wait()
+	m.pool.Close()
+	if err := errors.Join(m.journal.Close(), m.ledger.Close(), m.datasets.Close()); err != nil {
+		m.w.t.Error(m.name, err)
+	}
+}
+
+// wire is a requester's view of the other members.
+type wire struct{ from *member }
+
+func (p wire) Query(ctx context.Context, to string, request []byte) ([]byte, error) {
+	h := p.from.w.members[to]
+	reply, err := h.holder.Answer(ctx, p.from.name, request)
+	if h.intercept != nil {
+		return h.intercept(reply, err)
+	}
+	return reply, err
+}
+
+func (p wire) ReceiptPath(ctx context.Context, to string, request []byte) ([]byte, error) {
+	return p.from.w.members[to].holder.ReceiptPath(ctx, p.from.name, request)
+}
+
+func (p wire) Retry(err error) bool {
+	var r *holder.RequestError
+	return errors.As(err, &r) && r.Retry
+}
+
+const peopleSchema = `
+dataset: people
+title: People
+scheme: person
+id: {column: person}
+columns:
+  - {name: age, type: int}
+  - {name: income, type: decimal, scale: 2}
+  - {name: town, type: text}
+`
+
+const peopleCSV = `person,age,income,town
+P-0001,80,100.00,Ulm
+P-0002,60,5770.00,Köln
+P-0003,,5770.01,Ulm
+P-0004,75,-5.00,
+`
+
+// furnish gives civil a dataset, a policy and an agreement with benefits, and returns the accepted agreement's index.
+func (w *world) furnish(csv string, perSubject, total int, disclose ...string) uint64 {
+	w.t.Helper()
+	c := w.members[civil]
+	_, err := c.holder.DeclareDataset(w.t.Context(), []byte(peopleSchema))
+	w.check(err)
+	w.importCSV(csv)
+	return w.grant("aged", `{column: age, op: ">=", value: "75"}`, perSubject, total, disclose...)
+}
+
+func (w *world) importCSV(csv string) {
+	w.t.Helper()
+	_, _, err := w.members[civil].holder.Import(w.t.Context(), "people", strings.NewReader(csv), nil)
+	w.check(err)
+}
+
+func (w *world) grant(name, rule string, perSubject, total int, disclose ...string) uint64 {
+	w.t.Helper()
+	d, err := policy.Parse([]byte("policy: " + name + "\nversion: 1\ndataset: people\ntitle: t\nquestion: q\nrule: " + rule + "\n"))
+	w.check(err)
+	_, err = w.members[civil].holder.PublishPolicy(w.t.Context(), d)
+	w.check(err)
+	w.eventually("the policy reaches the requester", func() bool {
+		origin := w.config.Origin(civil)
+		_, _, ok := w.members[benefits].ledger.View(origin, w.members[benefits].ledger.Size(origin)).Policy(name, 1)
+		head, final := w.members[benefits].ledger.Final(origin)
+		return ok && final && head.Size >= w.members[civil].ledger.Size(origin)-1
+	})
+	budget, err := agreement.NewBudget(perSubject, total)
+	w.check(err)
+	var offer entry.Ref
+	w.eventually("the offer is made", func() bool {
+		offer, err = w.members[benefits].requester.Offer(w.t.Context(), entry.Terms{Holder: civil, Policy: name, PolicyVersion: 1,
+			Purpose: purpose, LegalBasis: basis, Disclose: disclose, Expires: "2099-01-01T00:00:00Z"}, budget)
+		return err == nil
+	})
+	var accept uint64
+	w.eventually("the offer is accepted", func() bool {
+		accept, err = w.members[civil].holder.Accept(w.t.Context(), offer)
+		return err == nil
+	})
+	return accept
+}
+
+func (w *world) question(subject string) requester.Question {
+	return requester.Question{Holder: civil, Policy: "aged", Subject: subject, Purpose: purpose, LegalBasis: basis}
+}
+
+func (w *world) ask(q requester.Question) *requester.Result {
+	w.t.Helper()
+	result, err := w.members[benefits].requester.Ask(w.t.Context(), q)
+	w.check(err)
+	return result
+}
+
+func (w *world) bundle(id string, opening bool) []byte {
+	w.t.Helper()
+	data, err := w.members[benefits].requester.Bundle(id, opening)
+	w.check(err)
+	return data
+}
+
+func (w *world) check(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) eventually(what string, ok func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	w.t.Fatalf("15 s passed before %s", what)
+}

@@ -1,0 +1,231 @@
+// Package requester is the asking half of a query: it signs the question, writes its own receipt before it sends, and believes
+// an answer only after verifying it against its replica of the holder's log.
+package requester
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/grille-gateway/grille/exchange/agreement"
+	"github.com/grille-gateway/grille/exchange/bundle"
+	"github.com/grille-gateway/grille/exchange/receipt"
+	"github.com/grille-gateway/grille/ledger"
+	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/ledger/network"
+)
+
+// A Peer reaches other members. An error that may pass is worth a retry with the same bytes; the holder answers them once.
+type Peer interface {
+	// Query carries a request to its holder and returns the encoded reply.
+	Query(ctx context.Context, holder string, request []byte) ([]byte, error)
+	// ReceiptPath asks a holder for the path of a promised receipt.
+	ReceiptPath(ctx context.Context, holder string, request []byte) ([]byte, error)
+	// Retry says whether an error of the two may pass by itself.
+	Retry(err error) bool
+}
+
+// Options says what a Requester works with.
+type Options struct {
+	Config   *network.Configuration
+	Member   string
+	Key      ed25519.PrivateKey // the member's query key
+	Ledger   *ledger.Store
+	Book     *receipt.Book
+	Verifier *bundle.Verifier // with the replica
+	Peer     Peer
+	Now      func() time.Time
+	Logger   *slog.Logger
+}
+
+// A Requester asks. It is safe for concurrent use. What it must remember is in the journal; Replay takes it back.
+type Requester struct {
+	opts Options
+
+	mu      sync.Mutex // guards what follows
+	cases   map[string]*asked
+	order   []string // ids, oldest first
+	budgets map[string]agreement.Budget
+}
+
+// asked is one query's state.
+//
+//	sent --reply verified--> answered --batch final--> receipted
+//	  |        `--refused, by holder or by verification--> refused
+//	  `--expired without a reply--> stays sent: Resend says so
+type asked struct {
+	sent   sentRecord
+	result *resultRecord
+	logged *bundle.ReceiptInclude
+	broken bool
+}
+
+// Kinds of journal payloads.
+const (
+	KindSent   = "requester.sent"
+	KindResult = "requester.result"
+	KindLogged = "requester.logged"
+	KindOffer  = "requester.offer"
+)
+
+type sentRecord struct {
+	ID      string         `json:"id"`
+	Holder  string         `json:"holder"`
+	Policy  string         `json:"policy"`
+	Version int            `json:"version"`
+	Purpose string         `json:"purpose"`
+	Issued  string         `json:"issued"`
+	Query   bundle.Signed  `json:"query"`
+	Opening bundle.Opening `json:"opening"`
+	Expires string         `json:"expires"`
+}
+
+type resultRecord struct {
+	ID       string         `json:"id"`
+	Reply    []byte         `json:"reply"`   // encoded bundle.Reply
+	Report   *bundle.Report `json:"report"`  // nil for a refusal
+	Refusal  string         `json:"refusal"` // code of the holder's refusal
+	Message  string         `json:"message"`
+	Rejected string         `json:"rejected"` // reason for which an answer was not believed
+	Timing   Timing         `json:"timing"`
+}
+
+type loggedRecord struct {
+	ID      string `json:"id"`
+	Receipt []byte `json:"receipt"` // encoded bundle.ReceiptInclude
+}
+
+type offerRecord struct {
+	Commitment string           `json:"commitment"`
+	Budget     agreement.Budget `json:"budget"`
+}
+
+// Timing says how long the parts of a query took.
+type Timing struct {
+	Answer time.Duration `json:"answer_ns"` // from sending to the whole reply: network, proof and the holder's receipt
+	Verify time.Duration `json:"verify_ns"` // the whole verification, its pairings included
+}
+
+// What a caller can mend.
+var (
+	ErrUnknownQuery = errors.New("no such query was asked here")
+	ErrQuestion     = errors.New("the question cannot be asked")
+	ErrNoReply      = errors.New("no reply; the query may be sent again with its id until it expires")
+	ErrOffer        = errors.New("offer cannot be made")
+)
+
+// New makes a requester with nothing remembered.
+func New(opts Options) *Requester {
+	return &Requester{opts: opts, cases: map[string]*asked{}, budgets: map[string]agreement.Budget{}}
+}
+
+// Replay takes back one journal payload of this package's kinds.
+func (r *Requester) Replay(kind string, payload []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	bad := func() error { return fmt.Errorf("replaying %s: malformed journal payload", kind) }
+	switch kind {
+	case KindSent:
+		var s sentRecord
+		if json.Unmarshal(payload, &s) != nil || s.ID == "" {
+			return bad()
+		}
+		r.file(s)
+	case KindResult:
+		var s resultRecord
+		if json.Unmarshal(payload, &s) != nil || r.cases[s.ID] == nil {
+			return bad()
+		}
+		r.cases[s.ID].result = &s
+	case KindLogged:
+		var s loggedRecord
+		var include bundle.ReceiptInclude
+		if json.Unmarshal(payload, &s) != nil || r.cases[s.ID] == nil || json.Unmarshal(s.Receipt, &include) != nil {
+			return bad()
+		}
+		r.cases[s.ID].logged = &include
+	case KindOffer:
+		var s offerRecord
+		if json.Unmarshal(payload, &s) != nil {
+			return bad()
+		}
+		r.budgets[s.Commitment] = s.Budget
+	}
+	return nil
+}
+
+func (r *Requester) file(s sentRecord) {
+	r.cases[s.ID] = &asked{sent: s}
+	r.order = append(r.order, s.ID)
+}
+
+// Offer puts an offer on this member's log and returns its reference. The budget stays in the journal and goes to the holder
+// when it asks.
+func (r *Requester) Offer(ctx context.Context, t entry.Terms, b agreement.Budget) (entry.Ref, error) {
+	if err := b.Check(); err != nil {
+		return entry.Ref{}, err
+	}
+	if _, ok := r.opts.Config.Member(t.Holder); !ok || t.Holder == r.opts.Member {
+		return entry.Ref{}, fmt.Errorf("offering an agreement: holder %q is not another member: %w", t.Holder, ErrOffer)
+	}
+	origin := r.opts.Config.Origin(t.Holder)
+	head, ok := r.opts.Ledger.Final(origin)
+	if !ok {
+		return entry.Ref{}, fmt.Errorf("offering an agreement: %s has no final checkpoint here yet; try again: %w", t.Holder, ErrOffer)
+	}
+	_, index, ok := r.opts.Ledger.View(origin, head.Size).Policy(t.Policy, t.PolicyVersion)
+	if !ok {
+		return entry.Ref{}, fmt.Errorf("offering an agreement: %s has published no policy %s version %d: %w", t.Holder, t.Policy, t.PolicyVersion, ErrOffer)
+	}
+	t.Requester, t.PolicyIndex, t.BudgetCommitment = r.opts.Member, index, b.Commitment()
+	slices.Sort(t.Disclose)
+	if err := r.opts.Book.Keep(KindOffer, offerRecord{Commitment: t.BudgetCommitment, Budget: b}); err != nil {
+		return entry.Ref{}, err
+	}
+	r.mu.Lock()
+	r.budgets[t.BudgetCommitment] = b
+	r.mu.Unlock()
+	indexes, err := r.opts.Ledger.Append(ctx, entry.AgreementOffer{Terms: t, Time: entry.FormatTime(r.opts.Now())})
+	if err != nil {
+		return entry.Ref{}, fmt.Errorf("offering an agreement: %w", err)
+	}
+	if err := r.opts.Ledger.WaitFinal(ctx, indexes[0]); err != nil {
+		return entry.Ref{}, fmt.Errorf("waiting for the offer to be final: %w", err)
+	}
+	return r.ref(indexes[0])
+}
+
+func (r *Requester) origin() string { return r.opts.Config.Origin(r.opts.Member) }
+
+func (r *Requester) ref(index uint64) (entry.Ref, error) {
+	raw, err := r.opts.Ledger.Read(r.origin(), index, index+1)
+	if err != nil || len(raw) != 1 {
+		return entry.Ref{}, fmt.Errorf("reading an offer back: %w", err)
+	}
+	return entry.Ref{Origin: r.origin(), Index: index, Hash: entry.Hash(raw[0])}, nil
+}
+
+// Budget tells the holder of an offer the budget that it commits to, and nobody else.
+func (r *Requester) Budget(from string, offer entry.Ref) (agreement.Budget, error) {
+	var none agreement.Budget
+	if offer.Origin != r.origin() {
+		return none, fmt.Errorf("telling a budget: not an offer of this member: %w", ErrOffer)
+	}
+	o, ok := r.opts.Ledger.View(offer.Origin, ^uint64(0)).Offer(offer.Index)
+	if !ok || o.Terms.Holder != from {
+		return none, fmt.Errorf("telling a budget: no offer to that member: %w", ErrOffer)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b, ok := r.budgets[o.Terms.BudgetCommitment]
+	if !ok {
+		return none, fmt.Errorf("telling a budget: not in the journal: %w", ErrOffer)
+	}
+	return b, nil
+}
