@@ -18,6 +18,7 @@ import (
 const (
 	purposeEpochs = "dataset epochs"
 	purposeCanary = "dataset store"
+	purposeSchema = "dataset schema"
 )
 
 // An activation is an epoch that stands on the ledger.
@@ -304,7 +305,7 @@ func (s *Store) load(name string) error {
 	if d.active, err = s.readActive(name, d.dir); err != nil {
 		return err
 	}
-	if d.schema, err = readSchema(d.dir, name); err != nil {
+	if d.schema, err = s.readSchema(d.dir, name); err != nil {
 		if errors.Is(err, os.ErrNotExist) && len(epochs) == 0 && d.active == nil {
 			return os.RemoveAll(d.dir) // a Declare that did not finish
 		}
@@ -351,21 +352,30 @@ func (s *Store) loadEpochs(name string, d *dataset, epochs []uint64) (err error)
 	return nil
 }
 
-// The schema lies in clear, as it is on the ledger.
-func writeSchema(dir string, s *schema.Schema, step stepper) error {
-	b, err := entry.Encode(s.Declare(time.Unix(0, 0)))
+// writeSchema keeps the declared schema. It is public, and sealed all the same: a changed one would give records another
+// meaning.
+func (s *Store) writeSchema(dir string, sch *schema.Schema) error {
+	b, err := entry.Encode(sch.Declare(time.Unix(0, 0)))
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(dir, schemaName), b, step)
+	sealed, err := s.vault.Seal(purposeSchema, []byte(sch.Dataset), b)
+	if err != nil {
+		return err
+	}
+	return replaceFile(filepath.Join(dir, schemaName), sealed, s.step)
 }
 
-func readSchema(dir, name string) (*schema.Schema, error) {
+func (s *Store) readSchema(dir, name string) (*schema.Schema, error) {
 	path := filepath.Join(dir, schemaName)
 	if _, err := os.Lstat(path); err != nil {
 		return nil, err
 	}
-	b, err := readBounded(path, entry.MaxSize)
+	sealed, err := readBounded(path, entry.MaxSize+vault.Overhead)
+	if err != nil {
+		return nil, err
+	}
+	b, err := s.vault.Open(purposeSchema, []byte(name), sealed)
 	if err != nil {
 		return nil, err
 	}

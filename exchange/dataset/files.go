@@ -13,7 +13,7 @@ import (
 const (
 	lockName        = ".lock"
 	canaryName      = ".vault"
-	schemaName      = "schema.json"
+	schemaName      = "schema"
 	epochsName      = "epochs"
 	epochPrefix     = "epoch-"
 	temporaryPrefix = "temporary-"

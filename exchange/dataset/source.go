@@ -228,7 +228,7 @@ func readSubjects(ctx context.Context, r io.Reader, t *target, progress func(don
 		}
 		var parse *csv.ParseError
 		if errors.As(err, &parse) {
-			report.add(Problem{Line: parse.Line, Reason: parseReason(parse)})
+			report.add(Problem{Line: parse.StartLine, Reason: parseReason(parse)})
 			break
 		}
 		if errors.Is(err, errRecordSize) {

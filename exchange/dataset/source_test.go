@@ -62,7 +62,7 @@ func TestHostileFiles(t *testing.T) {
 		"wrong identifier":    {row("NMES-000001", secret), "line 2: column identifier: not an identifier of this scheme"},
 		"subject twice":       {careHeader + good + "\n" + strings.Replace(good, "NMES", "nmes", 1), "line 4: column identifier: the subject of line 2 again"},
 		"quote inside":        {row("Main street", secret+"\" street"), "line 2: a quote stands inside"},
-		"quote not closed":    {row("Main street", "\""+secret), "line 3: a quoted field does not end"},
+		"quote not closed":    {row("Main street", "\""+secret+"\n\n"), "line 2: a quoted field does not end"},
 		"quote closed early":  {row("Main street", "\"Main\""+secret), "line 2: a quoted field does not end"},
 		"endless field":       {careHeader + good + "\"" + strings.Repeat(secret, 1<<19), "line 3: a row from here on is longer"},
 		"endless line":        {careHeader + good + strings.Repeat(secret+",", 1<<19), "line 3: a row from here on is longer"},

@@ -179,7 +179,7 @@ func (s *Store) Declare(sch *schema.Schema) error {
 		return fmt.Errorf("declaring dataset %s: %w", sch.Dataset, err)
 	}
 	defer release()
-	if err := writeSchema(d.dir, sch, s.step); err != nil {
+	if err := s.writeSchema(d.dir, sch); err != nil {
 		return fmt.Errorf("declaring dataset %s: %w", sch.Dataset, err)
 	}
 	s.mu.Lock()

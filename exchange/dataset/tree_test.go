@@ -144,7 +144,9 @@ func TestFillerSharesACell(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	one := func(quotient, place uint64) indexEntry { return indexEntry{key: keyAt(quotient, place), commitment: commitment} }
+	one := func(quotient, place uint64) indexEntry {
+		return indexEntry{key: keyAt(quotient, place), commitment: commitment}
+	}
 	for _, place := range []uint64{9, 10, 11, 12, 500, circuits.Places - 1} {
 		s := &snapshot{entries: []indexEntry{one(0, 10), one(1, 10), one(0, 11), one(0, 13)}, filler: newFiller(func(uint64) bool { return false })}
 		s.filler.place = place
