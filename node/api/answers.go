@@ -27,17 +27,20 @@ func (s *Server) registerAnswers() {
 		if in.Body.Wait > 0 {
 			wait = time.Duration(in.Body.Wait) * time.Second
 		}
-		waiting, cancel := context.WithTimeout(ctx, wait)
-		defer cancel()
-		answer, err := s.o.Gateway.Ask(waiting, in.Body)
-		var p *Problem
-		if err != nil && !errors.As(err, &p) && waiting.Err() != nil {
-			return nil, NewProblem(http.StatusGatewayTimeout, CodeTimeout, "no answer in time; ask again, or with a longer wait")
-		}
-		if err != nil {
-			return nil, s.fail("ask", err)
-		}
-		return &struct{ Body *Answer }{answer}, nil
+		return s.await(ctx, "ask", wait, func(ctx context.Context) (*Answer, error) { return s.o.Gateway.Ask(ctx, in.Body) })
+	})
+
+	huma.Register(s.api, huma.Operation{
+		OperationID: "resend", Method: http.MethodPost, Path: "/v1/queries/{id}", Tags: []string{"questions"},
+		Summary:     "Send a question again that got no reply",
+		Description: "The same signed bytes are sent: the holder answers and charges them once. Returns what came of it if it was answered.",
+		Middlewares: huma.Middlewares{s.extend(time.Duration(s.o.Limits.WaitSeconds) * time.Second)},
+		Errors:      []int{401, 403, 404, 409, 422, 502, 503, 504},
+	}, func(ctx context.Context, in *struct {
+		ID string `path:"id" maxLength:"64" pattern:"^[A-Za-z0-9_-]+$" patternDescription:"a query id" doc:"Query id"`
+	}) (*struct{ Body *Answer }, error) {
+		return s.await(ctx, "resend", time.Duration(s.o.Limits.WaitSeconds)*time.Second,
+			func(ctx context.Context) (*Answer, error) { return s.o.Gateway.Resend(ctx, in.ID) })
 	})
 
 	huma.Register(s.api, huma.Operation{
@@ -65,6 +68,21 @@ func (s *Server) registerAnswers() {
 	}) (*struct{ Body list[AnswerSummary] }, error) {
 		return &struct{ Body list[AnswerSummary] }{listOf(s.o.Gateway.Answers(in.Limit))}, nil
 	})
+}
+
+// await gives a question its time.
+func (s *Server) await(ctx context.Context, operation string, wait time.Duration, ask func(context.Context) (*Answer, error)) (*struct{ Body *Answer }, error) {
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	answer, err := ask(waiting)
+	var p *Problem
+	if err != nil && !errors.As(err, &p) && waiting.Err() != nil {
+		return nil, NewProblem(http.StatusGatewayTimeout, CodeTimeout, "no answer in time; ask again, or with a longer wait")
+	}
+	if err != nil {
+		return nil, s.fail(operation, err)
+	}
+	return &struct{ Body *Answer }{answer}, nil
 }
 
 // list is a list in a body. It is an object so that fields can be added, and never null.

@@ -36,6 +36,11 @@ func (f *fake) Bundle(_ context.Context, id string, opening bool) ([]byte, error
 	}
 	return []byte(`{"bundle":1}`), nil
 }
+func (f *fake) Resend(ctx context.Context, id string) (*Answer, error) {
+	p := NewProblem(504, "no_reply", "still none")
+	p.Query = id
+	return nil, p
+}
 func (f *fake) Answers(int) []AnswerSummary { return nil }
 func (f *fake) Datasets() []Dataset         { return nil }
 func (f *fake) DeclareDataset(_ context.Context, doc []byte) (Published, error) {
@@ -249,6 +254,13 @@ func TestAskTimesOut(t *testing.T) {
 	}
 }
 
+func TestResend(t *testing.T) {
+	r := newRig(t, &fake{}, nil)
+	if w := r.do(t, "POST", "/v1/queries/q7", "", ""); w.Code != 504 || !strings.Contains(w.Body.String(), `"query_id":"q7"`) {
+		t.Error(w.Code, w.Body)
+	}
+}
+
 func TestBundleIsRedactedByDefault(t *testing.T) {
 	f := &fake{}
 	r := newRig(t, f, nil)
@@ -271,11 +283,11 @@ func TestImportStreamsAndIsBounded(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		return &ImportResult{Dataset: name, Epoch: 1, Report: json.RawMessage(`{"rows":1}`)}, nil
+		return &ImportResult{Dataset: name, Epoch: 1, Report: &ImportReport{Rows: 1}}, nil
 	}}
 	r := newRig(t, f, func(o *Options) { o.Limits.CSVBytes = 10 })
 	w := r.do(t, "POST", "/v1/datasets/patients/epochs", "text/csv", "0123456789")
-	if w.Code != 201 || read != 10 || !strings.Contains(w.Body.String(), `"report":{"rows":1}`) {
+	if w.Code != 201 || read != 10 || !strings.Contains(w.Body.String(), `"report":{"rows":1,`) {
 		t.Error(w.Code, read, w.Body)
 	}
 	if w := r.do(t, "POST", "/v1/datasets/patients/epochs", "text/csv", "0123456789x"); w.Code != 413 {
@@ -283,10 +295,10 @@ func TestImportStreamsAndIsBounded(t *testing.T) {
 	}
 	f.imp = func(string, io.Reader) (*ImportResult, error) {
 		p := NewProblem(422, "rows", "2 rows are wrong")
-		p.Report = map[string]any{"faults": []string{"line 3, column age"}}
+		p.Report = &ImportReport{Problems: []RowProblem{{Line: 3, Column: "age", Reason: "want a whole number"}}}
 		return nil, p
 	}
-	if w := r.do(t, "POST", "/v1/datasets/patients/epochs", "text/csv", "x"); w.Code != 422 || !strings.Contains(w.Body.String(), "line 3") {
+	if w := r.do(t, "POST", "/v1/datasets/patients/epochs", "text/csv", "x"); w.Code != 422 || !strings.Contains(w.Body.String(), `"line":3`) {
 		t.Error(w.Code, w.Body)
 	}
 }

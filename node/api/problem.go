@@ -12,12 +12,13 @@ import (
 
 // Problem is an error body (RFC 9457). It names fields and remedies and never holds a part of the request.
 type Problem struct {
-	Title  string  `json:"title" doc:"Text of the HTTP status"`
-	Status int     `json:"status" doc:"HTTP status"`
-	Code   string  `json:"code" doc:"Stable code for programs"`
-	Detail string  `json:"detail,omitempty" doc:"What happened and what to do"`
-	Errors []Fault `json:"errors,omitempty" doc:"One for each field"`
-	Report any     `json:"report,omitempty" doc:"Validation report of an import: lines and columns, never values"`
+	Title  string        `json:"title" doc:"Text of the HTTP status"`
+	Status int           `json:"status" doc:"HTTP status"`
+	Code   string        `json:"code" doc:"Stable code for programs"`
+	Detail string        `json:"detail,omitempty" doc:"What happened and what to do"`
+	Errors []Fault       `json:"errors,omitempty" doc:"One for each field"`
+	Query  string        `json:"query_id,omitempty" doc:"Id of a question that was sent and has no reply yet: POST /v1/queries/{id} sends it again"`
+	Report *ImportReport `json:"report,omitempty" doc:"What is wrong with an import: lines and columns, never values"`
 }
 
 // Fault is what is wrong with one field.

@@ -12,6 +12,8 @@ import (
 type Gateway interface {
 	// Ask asks one question and waits for the verdict until ctx ends.
 	Ask(ctx context.Context, q Question) (*Answer, error)
+	// Resend sends a question again that got no reply, or returns what came of it.
+	Resend(ctx context.Context, id string) (*Answer, error)
 	// Bundle returns the evidence of an answer, with the opening (subject id and nonce) only if it is asked for.
 	Bundle(ctx context.Context, id string, opening bool) ([]byte, error)
 	// Answers lists the newest questions asked by this gateway.
@@ -53,12 +55,13 @@ type Question struct {
 	LegalBasis string   `json:"legal_basis" minLength:"1" maxLength:"1024" doc:"Legal basis, as in the agreement"`
 	Case       string   `json:"case,omitempty" maxLength:"1024" doc:"Case reference of the requester"`
 	Disclose   []string `json:"disclose,omitempty" maxItems:"16" doc:"Columns to disclose; the agreement must allow them"`
+	MaxAge     int      `json:"max_age_seconds,omitempty" minimum:"0" maximum:"3153600000" doc:"Oldest committed state of the dataset to accept, in seconds; 0 or absent: any"`
 	Wait       int      `json:"wait,omitempty" minimum:"0" maximum:"600" doc:"Seconds to wait for the answer, at most the gateway's limit; 0 or absent: that limit"`
 }
 
 // Answer is the outcome of a question.
 type Answer struct {
-	ID         string  `json:"id" doc:"Public query id; GET /v1/answers/{id} returns the evidence"`
+	ID         string  `json:"query_id" doc:"Public; GET /v1/answers/{id} returns the evidence"`
 	Verdict    string  `json:"verdict" enum:"satisfied,not_satisfied,indeterminate,no_record" doc:"The verdict"`
 	Holder     string  `json:"holder"`
 	Policy     string  `json:"policy"`
@@ -89,7 +92,7 @@ type Timings struct {
 
 // AnswerSummary is a question in a list. It does not say whom it was about.
 type AnswerSummary struct {
-	ID      string `json:"id"`
+	ID      string `json:"query_id"`
 	Time    string `json:"time"`
 	Holder  string `json:"holder"`
 	Policy  string `json:"policy"`
@@ -126,11 +129,32 @@ type Column struct {
 
 // ImportResult says what an import committed, or what is wrong with it. Rows and columns are named, values are not.
 type ImportResult struct {
-	Dataset string          `json:"dataset"`
-	Epoch   uint64          `json:"epoch"`
-	Index   uint64          `json:"index" doc:"Index of the epoch on this member's log"`
-	Root    string          `json:"root"`
-	Report  json.RawMessage `json:"report" doc:"Rows read and their faults, by line and column"`
+	Dataset string        `json:"dataset"`
+	Epoch   uint64        `json:"epoch"`
+	Index   uint64        `json:"index" doc:"Index of the epoch on this member's log"`
+	Root    string        `json:"root"`
+	Report  *ImportReport `json:"report"`
+}
+
+// ImportReport says what an import found. Counts are for the holder alone.
+type ImportReport struct {
+	Rows         int          `json:"rows" doc:"Rows after the header"`
+	Accepted     int          `json:"accepted" doc:"Rows that became records"`
+	Filtered     int          `json:"filtered" doc:"Rows that the dataset's filter left out"`
+	Added        int          `json:"added" doc:"Subjects that the epoch before did not have"`
+	Changed      int          `json:"changed"`
+	Unchanged    int          `json:"unchanged"`
+	Removed      int          `json:"removed"`
+	ProblemCount int          `json:"problem_count"`
+	Problems     []RowProblem `json:"problems,omitempty" doc:"The first of them, in the order of the file"`
+	Ignored      []string     `json:"ignored,omitempty" doc:"Columns of the file that nothing reads"`
+}
+
+// RowProblem is one thing that is wrong with a file. It does not hold what the file says there.
+type RowProblem struct {
+	Line   int    `json:"line" doc:"From 1"`
+	Column string `json:"column,omitempty" doc:"Of the schema, or identifier; absent for the row as a whole"`
+	Reason string `json:"reason"`
 }
 
 // Policy is a published policy of any member.

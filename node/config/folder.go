@@ -13,7 +13,8 @@ import (
 //	grille.yaml    settings
 //	network.json   the adopted network configuration
 //	card.json      this member's card, for the other members
-//	keys/          0700: log.key mirror.key transport.key query.key (PKCS #8 PEM), vault.keyset, api.token; each 0600
+//	keys/          0700: log.key mirror.key transport.key query.key (PKCS #8 PEM), vault.keyset, receipts.secret, api.token;
+//	               each 0600
 //	ledger/        the logs this member replicates, and its signer's state
 //	data/          the datasets' epochs, sealed
 //	journal/       receipts and budgets
@@ -30,6 +31,9 @@ func (f Folder) Data() string    { return f.Path("data") }
 func (f Folder) Journal() string { return f.Path("journal") }
 func (f Folder) Token() string   { return filepath.Join(f.Keys(), "api.token") }
 func (f Folder) Vault() string   { return filepath.Join(f.Keys(), "vault.keyset") }
+func (f Folder) Receipts() string {
+	return filepath.Join(f.Keys(), "receipts.secret")
+}
 
 // Key is the file of one of the four signing keys.
 func (f Folder) Key(r Role) string { return filepath.Join(f.Keys(), string(r)+".key") }

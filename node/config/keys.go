@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/grille-gateway/grille/ledger/network"
 )
@@ -104,6 +105,17 @@ func loadKey(path string) (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("%s is not an Ed25519 key", path)
 	}
 	return key, nil
+}
+
+// EnsureSecret returns the content of a small secret file, which make fills if it does not exist yet.
+func EnsureSecret(path string, make func() string) (string, error) {
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		if err := WriteNew(path, []byte(make()+"\n"), 0o600); err != nil {
+			return "", fmt.Errorf("writing %s: %w", path, err)
+		}
+	}
+	data, err := ReadSecret(path)
+	return strings.TrimSuffix(string(data), "\n"), err
 }
 
 // ReadSecret reads a small file that only its owner may read.

@@ -22,6 +22,7 @@ const (
 	Policy     = "policy"     // name and version of a published policy
 	Query      = "query"      // public query id
 	Size       = "size"       // of a log in entries, of a message in bytes
+	Stage      = "stage"      // a step of starting up
 	Status     = "status"     // HTTP status
 	Version    = "version"    // of this program
 	Configured = "configured" // digest of the network configuration

@@ -21,11 +21,12 @@ const (
 	KindHeads       Kind = 5 // the head vector, for anti-entropy
 	KindQuery       Kind = 6 // a signed query to its holder; reply: an answer
 	KindReceiptPath Kind = 7 // the path of a promised receipt under a logged beat
+	KindBudget      Kind = 8 // the budget behind an offer's commitment, asked by its holder
 )
 
 // Kinds lists the kinds that a Handler can get, in wire order.
 func Kinds() []Kind {
-	return []Kind{KindPush, KindHead, KindEntries, KindHeads, KindQuery, KindReceiptPath}
+	return []Kind{KindPush, KindHead, KindEntries, KindHeads, KindQuery, KindReceiptPath, KindBudget}
 }
 
 // String is the kind's stable name, used in logs and metrics.
@@ -45,6 +46,8 @@ func (k Kind) String() string {
 		return "query"
 	case KindReceiptPath:
 		return "receipt_path"
+	case KindBudget:
+		return "budget"
 	}
 	return "unknown"
 }
@@ -80,7 +83,9 @@ func DefaultBounds() map[Kind]Bound {
 		// A query may wait for a free prover. Its answer is a bundle of at most 1 MiB.
 		KindQuery: {Request: 64 * kib, Reply: 2 * mib, Timeout: 90 * time.Second, Concurrent: 32, Rate: 50, Burst: 200},
 		// A path is 32 siblings and an inclusion proof.
-		KindReceiptPath: {Request: 16 * kib, Reply: 256 * kib, Timeout: 10 * time.Second, Concurrent: 8, Rate: 20, Burst: 100},
+		KindReceiptPath: {Request: 64 * kib, Reply: 256 * kib, Timeout: 10 * time.Second, Concurrent: 8, Rate: 50, Burst: 200},
+		// A budget is two numbers and a salt, asked for once an agreement.
+		KindBudget: {Request: 4 * kib, Reply: 4 * kib, Timeout: 10 * time.Second, Concurrent: 4, Rate: 5, Burst: 20},
 	}
 }
 

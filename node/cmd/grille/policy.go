@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grille-gateway/grille/node/api"
+)
+
+func (a *app) policyCommand() *cobra.Command {
+	publish := &cobra.Command{
+		Use: "publish POLICY.yaml", Short: "Compile and publish a policy", Args: cobra.ExactArgs(1),
+		Long: "Compiles a policy for its dataset's schema and publishes it. A version that is published never changes: raise the version.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.publishDocument(cmd, args[0], "/v1/policies", "publishing")
+		},
+	}
+	list := &cobra.Command{
+		Use: "list", Short: "List the published policies of all members", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			var list items[api.Policy]
+			if err := c.get(cmd.Context(), "/v1/policies", &list); err != nil {
+				return fmt.Errorf("listing policies: %w", err)
+			}
+			return a.print(list.Items, func(w io.Writer) {
+				var rows [][]string
+				for _, p := range list.Items {
+					state := "in force"
+					if p.Retired {
+						state = "retired"
+					}
+					rows = append(rows, []string{p.Holder, p.Policy, strconv.Itoa(p.Version), state, p.Question})
+				}
+				table(w, []string{"HOLDER", "POLICY", "VERSION", "STATE", "QUESTION"}, rows)
+			})
+		},
+	}
+	return group("policy", "Publish the questions that may be asked", publish, list)
+}

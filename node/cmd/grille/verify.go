@@ -1,0 +1,103 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grille-gateway/grille/circuits"
+	"github.com/grille-gateway/grille/exchange/bundle"
+	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/prover"
+)
+
+// maxVerifyingKey bounds a verifying key file in bytes: one point for each of some 600 public inputs.
+const maxVerifyingKey = 1 << 20
+
+func (a *app) verifyCommand() *cobra.Command {
+	var networkPath, keyPath string
+	c := &cobra.Command{
+		Use: "verify BUNDLE --network network.json --key verifying.key", Short: "Check an answer's evidence, offline", Args: cobra.ExactArgs(1),
+		Long: `Checks that the verdict in a bundle follows from what its holder had committed to on the ledger. It needs no network and no
+gateway: what you trust is the network configuration (compare its fingerprint, which is printed) and, if its keys are development
+keys, whoever made them. Exit code 3 means that it does not verify.`,
+		RunE: func(_ *cobra.Command, args []string) error {
+			cfg, err := readNetwork(networkPath)
+			if err != nil {
+				return err
+			}
+			data, err := readLimited(args[0], bundle.MaxBundle)
+			if err != nil {
+				return fmt.Errorf("reading the bundle: %w", err)
+			}
+			key, err := readLimited(keyPath, maxVerifyingKey)
+			if err != nil {
+				return fmt.Errorf("reading the verifying key: %w", err)
+			}
+			proofs, err := prover.NewVerifier(key)
+			if err != nil {
+				return hint(fmt.Errorf("reading the verifying key %s: %w", keyPath, err), "grille keys export DIR -f verifying.key")
+			}
+			report, err := (&bundle.Verifier{Config: cfg, Proofs: proofs}).Verify(data)
+			if err != nil {
+				return a.notVerified(args[0], err)
+			}
+			return a.printVerified(report, cfg, proofs.Kind())
+		},
+	}
+	c.Flags().StringVar(&networkPath, "network", "", "the network configuration (required)")
+	c.Flags().StringVar(&keyPath, "key", "", "the verifying key (required)")
+	for _, name := range []string{"network", "key"} {
+		if err := c.MarkFlagRequired(name); err != nil {
+			panic("grille: " + err.Error())
+		}
+	}
+	return c
+}
+
+// notVerified reports a bundle that is refused, with its stable reason.
+func (a *app) notVerified(path string, err error) error {
+	reason := ""
+	var refused *bundle.Refused
+	if errors.As(err, &refused) {
+		reason = refused.Code()
+	}
+	if a.output == "json" {
+		if printErr := a.print(map[string]any{"verified": false, "reason": reason}, nil); printErr != nil {
+			return printErr
+		}
+	}
+	return errFalse{fmt.Errorf("%s does not verify: %w", path, err)}
+}
+
+// verified is what verify prints.
+type verified struct {
+	Verified    bool   `json:"verified"`
+	Network     string `json:"network"`
+	Fingerprint string `json:"network_fingerprint"`
+	KeyKind     string `json:"key_kind"`
+	*bundle.Report
+}
+
+func (a *app) printVerified(r *bundle.Report, cfg *network.Configuration, kind string) error {
+	v := verified{Verified: true, Network: cfg.Instance, Fingerprint: fingerprint(cfg.Digest()), KeyKind: kind, Report: r}
+	return a.print(v, func(w io.Writer) {
+		fmt.Fprintf(w, "Verified: %s\n", r.Verdict)
+		about := "not shown in this bundle"
+		if r.OpeningSeen {
+			about = "named in this bundle, and checked"
+		}
+		facts(w, "question", r.Question, "policy", fmt.Sprintf("%s version %d of %s", r.Policy, r.Version, r.Holder), "asked by", r.Requester,
+			"purpose", r.Purpose, "legal basis", r.LegalBasis, "case", r.Case, "as of", r.AsOf, "answered", r.AnsweredAt, "data of", r.EpochTime,
+			"subject", about, "cosigned by", fmt.Sprintf("%d mirrors, quorum %d", r.Cosigners, cfg.Quorum()), "currency", r.Currency,
+			"receipt", r.Receipt, "query id", r.QueryID, "network", cfg.Instance+" "+v.Fingerprint, "keys", kind)
+		for _, d := range r.Disclosed {
+			facts(w, d.Column, d.Text)
+		}
+		if r.Verdict == circuits.NoRecord {
+			fmt.Fprintln(w, "  The holder's committed data prove that there is no record of this subject.")
+		}
+	})
+}

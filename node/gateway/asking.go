@@ -1,0 +1,150 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/grille-gateway/grille/exchange/requester"
+	"github.com/grille-gateway/grille/node/api"
+)
+
+// Ask implements api.Gateway.
+func (g *Gateway) Ask(ctx context.Context, q api.Question) (*api.Answer, error) {
+	if err := g.mayAppend(); err != nil {
+		return nil, err
+	}
+	if _, ok := g.network.Member(q.Holder); !ok || q.Holder == g.member.Name {
+		return nil, api.NewProblem(http.StatusUnprocessableEntity, "unknown_holder", "holder is not another member of this network; "+
+			"GET /v1/network lists the members")
+	}
+	started := time.Now()
+	result, err := g.requester.Ask(ctx, requester.Question{Holder: q.Holder, Policy: q.Policy, PolicyVersion: q.Version,
+		Subject: q.Subject, Purpose: q.Purpose, LegalBasis: q.LegalBasis, Case: q.Case, Disclose: q.Disclose,
+		MaxAge: time.Duration(q.MaxAge) * time.Second})
+	return g.answer(result, err, time.Since(started))
+}
+
+// Resend implements api.Gateway.
+func (g *Gateway) Resend(ctx context.Context, id string) (*api.Answer, error) {
+	started := time.Now()
+	result, err := g.requester.Resend(ctx, id)
+	return g.answer(result, err, time.Since(started))
+}
+
+// answer turns a result into what the REST interface says, and counts it.
+func (g *Gateway) answer(r *requester.Result, err error, took time.Duration) (*api.Answer, error) {
+	switch {
+	case errors.Is(err, requester.ErrUnknownQuery):
+		return nil, noSuchAnswer()
+	case errors.Is(err, requester.ErrQuestion):
+		return nil, api.NewProblem(http.StatusUnprocessableEntity, "question", err.Error())
+	case errors.Is(err, requester.ErrNoReply):
+		return nil, g.noReply(r)
+	case err != nil:
+		return nil, err
+	}
+	if r.Rejected != "" {
+		g.metrics.Asked(r.Holder, r.Policy, "rejected", took)
+		return nil, api.NewProblem(http.StatusConflict, "rejected_"+r.Rejected, "the holder's answer does not verify and is not to be "+
+			"relied on; it is kept as evidence")
+	}
+	if r.Refusal != "" {
+		g.metrics.Asked(r.Holder, r.Policy, "refused", took)
+		return nil, api.NewProblem(http.StatusForbidden, r.Refusal, "the holder refused: "+r.Message)
+	}
+	if r.Report == nil {
+		return nil, g.noReply(r)
+	}
+	g.metrics.Asked(r.Holder, r.Policy, r.Verdict, took)
+	return describe(r, took), nil
+}
+
+// noReply says that a question is under way without an answer.
+func (g *Gateway) noReply(r *requester.Result) error {
+	p := api.NewProblem(http.StatusGatewayTimeout, "no_reply",
+		"the holder did not answer in time; POST /v1/queries/{query_id} sends the same question again, and it is charged once")
+	if r != nil {
+		g.metrics.Asked(r.Holder, r.Policy, "no_reply", 0)
+		p.Query = r.ID
+	}
+	return p
+}
+
+func describe(r *requester.Result, took time.Duration) *api.Answer {
+	report := r.Report
+	a := &api.Answer{ID: r.ID, Verdict: r.Verdict, Holder: r.Holder, Policy: report.Policy, Version: report.Version,
+		Question: report.Question, AsOf: report.AsOf, AnsweredAt: report.AnsweredAt, EpochTime: report.EpochTime,
+		Verified: true, Currency: report.Currency, Receipt: report.Receipt,
+		Timings: api.Timings{TotalMillis: millis(took), AnswerMillis: millis(r.Timing.Answer), VerifyMillis: millis(r.Timing.Verify)}}
+	if r.State == requester.StateReceipted {
+		a.Receipt = "logged"
+	}
+	for _, v := range report.Disclosed {
+		a.Disclosed = append(a.Disclosed, api.Value{Column: v.Column, Text: v.Text})
+	}
+	return a
+}
+
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func noSuchAnswer() error {
+	return api.NewProblem(http.StatusNotFound, api.CodeNotFound, "this gateway asked no such question; GET /v1/answers lists them")
+}
+
+// Bundle implements api.Gateway.
+func (g *Gateway) Bundle(_ context.Context, id string, opening bool) ([]byte, error) {
+	data, err := g.requester.Bundle(id, opening)
+	switch {
+	case errors.Is(err, requester.ErrUnknownQuery):
+		return nil, noSuchAnswer()
+	case errors.Is(err, requester.ErrNoAnswer):
+		return nil, api.NewProblem(http.StatusNotFound, "no_answer", "the question has no verified answer: it was refused, or is without a reply")
+	}
+	return data, err
+}
+
+// Answers implements api.Gateway.
+func (g *Gateway) Answers(limit int) []api.AnswerSummary {
+	var list []api.AnswerSummary
+	for _, r := range g.requester.Results(limit) {
+		s := api.AnswerSummary{ID: r.ID, Time: r.Issued, Holder: r.Holder, Policy: r.Policy, Version: r.Version, Purpose: r.Purpose,
+			Outcome: "asked"}
+		switch {
+		case r.Rejected != "":
+			s.Outcome = "rejected: " + r.Rejected
+		case r.Refusal != "":
+			s.Outcome = "refused: " + r.Refusal
+		case r.Report != nil:
+			s.Outcome, s.Receipt = r.Verdict, "promised"
+		}
+		switch {
+		case r.Broken:
+			s.Receipt = "broken"
+		case r.State == requester.StateReceipted:
+			s.Receipt = "logged"
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// rejected turns an exchange error of a document into a problem.
+func rejected(code string, err error) error {
+	return api.NewProblem(http.StatusUnprocessableEntity, code, err.Error())
+}
+
+// mayAppend says whether the log may be written to yet.
+func (g *Gateway) mayAppend() error {
+	select {
+	case <-g.gossip.Heard():
+		return nil
+	default:
+		return api.NewProblem(http.StatusServiceUnavailable, "starting",
+			"no quorum of mirrors was heard from since the start; GET /readyz says who is missing")
+	}
+}
+
+var _ api.Gateway = (*Gateway)(nil)
+var _ requester.Peer = wire{}

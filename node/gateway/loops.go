@@ -1,0 +1,82 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/node/logkey"
+)
+
+// heard waits until something may be appended to the log, and tells whether ctx still runs.
+func (g *Gateway) heard(ctx context.Context) bool {
+	select {
+	case <-g.gossip.Heard():
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// beat publishes the circuit's keys, then a receipts batch each beat.
+func (g *Gateway) beat(ctx context.Context) {
+	if !g.heard(ctx) {
+		return
+	}
+	if err := g.publishCircuit(ctx); err != nil && ctx.Err() == nil {
+		g.log.Error("circuit keys not published", logkey.Error, err)
+	}
+	if err := g.book.Run(ctx); err != nil && ctx.Err() == nil {
+		g.log.Error("receipts stopped", logkey.Error, err)
+	}
+}
+
+// publishCircuit puts the circuit and verifying key that this gateway proves with on its log, unless they are the newest
+// there.
+func (g *Gateway) publishCircuit(ctx context.Context) error {
+	e := entry.CircuitKeys{Circuit: g.circuit.CircuitID, VerifyingKey: g.circuit.VerifyingKeySHA256, KeyKind: g.circuit.Kind,
+		Time: entry.FormatTime(g.now())}
+	old, _, ok := g.ledger.View(g.origin(), ^uint64(0)).CircuitKeys()
+	if ok && old.Circuit == e.Circuit && old.VerifyingKey == e.VerifyingKey && old.KeyKind == e.KeyKind {
+		return nil
+	}
+	_, err := g.ledger.Append(ctx, e)
+	return err
+}
+
+// follow fetches the receipts that holders promised.
+func (g *Gateway) follow(ctx context.Context) {
+	if !g.heard(ctx) {
+		return
+	}
+	if err := g.requester.Run(ctx); err != nil && ctx.Err() == nil {
+		g.log.Error("following receipts stopped", logkey.Error, err)
+	}
+}
+
+// watch returns why the ledger signs nothing any more. A process that cannot make a write durable must stop: what it
+// would promise from then on, a restart could take back.
+func (g *Gateway) watch(ctx context.Context) error {
+	for {
+		changed := g.ledger.Changed()
+		if err := g.ledger.Failure(); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("the gateway stops: %w", err)
+		}
+		select {
+		case <-changed:
+			pause(ctx, 100*time.Millisecond) // heads change often; a failure may wait this long
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
