@@ -162,7 +162,10 @@ func (c *Configuration) validateSchemes() error {
 		if s.Pattern == "" || len(s.Pattern) > MaxPattern {
 			return refuse("schemes.pattern", s.Pattern, fmt.Sprintf("1 to %d bytes", MaxPattern))
 		}
-		re, err := regexp.Compile(`^(?:` + s.Pattern + `)$`)
+		re, err := regexp.Compile(s.Pattern) // alone, so that it cannot close the group that anchors it
+		if err == nil {
+			re, err = regexp.Compile(`^(?:` + s.Pattern + `)$`)
+		}
 		if err != nil {
 			return refuse("schemes.pattern", s.Pattern, "an RE2 expression: "+err.Error())
 		}

@@ -6,6 +6,7 @@
 package note
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/binary"
@@ -73,8 +74,9 @@ func Parse(data []byte) (Checkpoint, error) {
 	if len(data) > MaxSize {
 		return Checkpoint{}, fmt.Errorf("%w: %d bytes, the limit is %d", ErrNote, len(data), MaxSize)
 	}
-	if !utf8.Valid(data) {
-		return Checkpoint{}, fmt.Errorf("%w: invalid UTF-8", ErrNote)
+	control := func(r rune) bool { return r < 0x20 && r != '\n' }
+	if !utf8.Valid(data) || bytes.ContainsFunc(data, control) {
+		return Checkpoint{}, fmt.Errorf("%w: invalid UTF-8 or control characters", ErrNote)
 	}
 	text, sigs, ok := strings.Cut(string(data), "\n\n")
 	if !ok {
