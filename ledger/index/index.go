@@ -93,32 +93,43 @@ func (x *Index) Close() error { return x.db.Close() }
 func rowKey(origin string, index uint64) string { return "e:" + origin + ":" + hex16(index) }
 func headKey(origin string) string              { return "h:" + origin }
 
-// verify recomputes each log's digest and forgets the logs where it differs.
+// verify recomputes each log's digest, forgets the logs where it differs, and deletes every key that no digest covers.
 func (x *Index) verify() error {
-	var bad []string
-	err := x.db.View(func(tx *buntdb.Tx) error {
-		return tx.AscendKeys("h:*", func(key, value string) bool {
-			origin := strings.TrimPrefix(key, "h:")
+	err := x.db.Update(func(tx *buntdb.Tx) error {
+		var stale []string
+		err := tx.AscendKeys("*", func(key, value string) bool {
+			origin, isHead := strings.CutPrefix(key, "h:")
 			var h head
-			if err := entry.DecodeStrict([]byte(value), 1024, &h); err != nil || !x.matches(tx, origin, h) {
-				bad = append(bad, origin)
+			if !isHead {
 				return true
 			}
-			x.heads[origin] = h
+			if err := entry.DecodeStrict([]byte(value), 1024, &h); err == nil && x.matches(tx, origin, h) {
+				x.heads[origin] = h
+			} else {
+				stale = append(stale, key)
+			}
 			return true
 		})
+		if err != nil {
+			return err
+		}
+		err = tx.AscendKeys("*", func(key, value string) bool {
+			r, err := parseRow(value)
+			covered := err == nil && key == rowKey(r.Origin, r.Index) && r.Index < uint64(x.heads[r.Origin].Size)
+			if !covered && !strings.HasPrefix(key, "h:") {
+				stale = append(stale, key)
+			}
+			return true
+		})
+		for _, key := range stale {
+			if err == nil {
+				_, err = tx.Delete(key)
+			}
+		}
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("verifying index: %w", err)
-	}
-	stray, err := x.stray()
-	if err != nil {
-		return err
-	}
-	for _, origin := range append(bad, stray...) {
-		if err := x.Drop(origin); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -134,28 +145,6 @@ func (x *Index) matches(tx *buntdb.Tx, origin string, h head) bool {
 		return ok
 	})
 	return err == nil && ok && int64(n) == h.Size && hex.EncodeToString(digest[:]) == h.Digest
-}
-
-// stray returns the origins of rows without a head.
-func (x *Index) stray() ([]string, error) {
-	found := make(map[string]bool)
-	err := x.db.View(func(tx *buntdb.Tx) error {
-		return tx.AscendKeys("e:*", func(key, value string) bool {
-			origin := key[2:max(2, strings.LastIndexByte(key, ':'))]
-			if _, ok := x.heads[origin]; !ok {
-				found[origin] = true
-			}
-			return true
-		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("verifying index: %w", err)
-	}
-	var out []string
-	for origin := range found {
-		out = append(out, origin)
-	}
-	return out, nil
 }
 
 func chain(digest [32]byte, row string) [32]byte {

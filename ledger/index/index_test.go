@@ -1,0 +1,250 @@
+package index
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/grille-gateway/grille/ledger/entry"
+)
+
+var zeros = strings.Repeat("0", 64)
+
+func at(minute int) time.Time { return time.Date(2026, 3, 1, 12, minute, 0, 0, time.UTC) }
+
+// sample returns n entries of mixed kinds, a minute apart, and their rows.
+func sample(t *testing.T, origin, member string, n int) (raws [][]byte, rows []Row) {
+	t.Helper()
+	for i := range n {
+		stamp := entry.FormatTime(at(i))
+		row := Row{Origin: origin, Member: member, Index: uint64(i), Time: at(i)}
+		var e entry.Entry
+		switch i % 5 {
+		case 0:
+			row.Kind, row.Dataset = entry.KindDatasetEpoch, fmt.Sprintf("set-%d", i%3)
+			e = entry.DatasetEpoch{Dataset: row.Dataset, Root: zeros, Time: stamp}
+		case 1:
+			row.Kind = entry.KindReceiptsBatch
+			e = entry.ReceiptsBatch{Beat: uint64(i), Root: zeros, Time: stamp}
+		case 2:
+			row.Kind, row.Policy = entry.KindPolicyRetire, fmt.Sprintf("pol-%d", i%4)
+			e = entry.PolicyRetire{Policy: row.Policy, Version: 1, Time: stamp}
+		case 3:
+			row.Kind, row.Policy, row.Dataset = entry.KindPolicyPublish, fmt.Sprintf("pol-%d", i%4), "set-0"
+			e = entry.PolicyPublish{Policy: row.Policy, Version: 1, Dataset: "set-0", Title: "t", Question: "q",
+				Source: entry.Source{Language: "cel"}, Template: []byte("{}"), Time: stamp}
+		case 4:
+			row.Kind, row.Time = "disposal", time.Unix(0, 0).UTC()
+			e = entry.Unknown{Name: "disposal", Raw: []byte(`{"kind":"disposal","v":1}`)}
+		}
+		raw, err := entry.Encode(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raws, rows = append(raws, raw), append(rows, row)
+	}
+	return raws, rows
+}
+
+func tree(n int) tlog.Tree { return tlog.Tree{N: int64(n), Hash: tlog.Hash{byte(n)}} }
+
+const n = 60
+
+func testIndex(t *testing.T) (x *Index, rows []Row, path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "index.db")
+	x, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []string{"GOV/civil", "GOV/tax"} {
+		raws, r := sample(t, "o/"+m, m, n)
+		if err := errors.Join(x.Add("o/"+m, m, raws[:25], tree(25)), x.Add("o/"+m, m, raws[25:], tree(n))); err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, r...)
+	}
+	return x, rows, path
+}
+
+// TestSearch compares every query with a scan, in pages of every size.
+func TestSearch(t *testing.T) {
+	x, rows, _ := testIndex(t)
+	defer x.Close()
+	var queries []Query
+	for _, kind := range []string{"", entry.KindDatasetEpoch, "disposal", "none"} {
+		for _, member := range []string{"", "GOV/tax", "GOV/none"} {
+			for _, dataset := range []string{"", "set-0"} {
+				for _, policy := range []string{"", "pol-2"} {
+					for _, span := range [][2]time.Time{{}, {at(10), at(40)}, {at(10), {}}, {{}, at(40)}, {at(40), at(10)}, {{}, time.Unix(-5, 0)}} {
+						queries = append(queries, Query{Kind: kind, Member: member, Dataset: dataset, Policy: policy, From: span[0], To: span[1]})
+					}
+				}
+			}
+		}
+	}
+	found := 0
+	for _, q := range queries {
+		want := scan(rows, q)
+		found += len(want)
+		for _, limit := range []int{1, 7, 1000} {
+			if limit == 1 && len(want) > 20 {
+				continue
+			}
+			var got []Row
+			q.Limit, q.After = limit, ""
+			for {
+				page, err := x.Search(q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, page...)
+				if len(page) < limit {
+					break
+				}
+				q.After = page[len(page)-1].Cursor()
+			}
+			if len(got) != len(want) || len(want) > 0 && !reflect.DeepEqual(got, want) {
+				t.Fatalf("%+v: %d rows, want %d", q, len(got), len(want))
+			}
+		}
+	}
+	if found < 900 {
+		t.Errorf("queries found only %d rows", found)
+	}
+}
+
+func scan(rows []Row, q Query) []Row {
+	var out []Row
+	for _, r := range rows {
+		if q.selects(r) {
+			out = append(out, r)
+		}
+	}
+	slices.SortFunc(out, func(a, b Row) int { return strings.Compare(b.value(), a.value()) })
+	return out
+}
+
+func TestSearchRefuses(t *testing.T) {
+	x, _, _ := testIndex(t)
+	defer x.Close()
+	for name, q := range map[string]Query{
+		"no limit": {}, "tab": {Kind: "a\tb", Limit: 1}, "cursor": {After: "!", Limit: 1}, "cursor row": {After: "AAAA", Limit: 1},
+		"long cursor": {After: strings.Repeat("A", 4096), Limit: 1},
+	} {
+		if _, err := x.Search(q); !errors.Is(err, ErrQuery) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestReopen keeps what agrees with its digest; TestDamaged drops what does not.
+func TestReopen(t *testing.T) {
+	x, rows, path := testIndex(t)
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	x, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	if got, ok := x.Tree("o/GOV/tax"); !ok || got != tree(n) {
+		t.Fatalf("tree %v, %v", got, ok)
+	}
+	got, err := x.Search(Query{Limit: 1000})
+	if err != nil || !reflect.DeepEqual(got, scan(rows, Query{})) {
+		t.Fatalf("%d rows, %v", len(got), err)
+	}
+	if err := x.Drop("o/GOV/tax"); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := x.Tree("o/GOV/tax"); ok {
+		t.Fatal("dropped log has a tree")
+	}
+	got, err = x.Search(Query{Limit: 1000})
+	if err != nil || !reflect.DeepEqual(got, scan(rows[:n], Query{})) {
+		t.Fatalf("%d rows after a drop, %v", len(got), err)
+	}
+	if err := x.Add("o/GOV/tax", "GOV/tax", nil, tree(3)); err == nil {
+		t.Fatal("added entries with a gap")
+	}
+}
+
+// TestDamaged overwrites, cuts and extends the file at many places: opening never fails, and every log that is said to be
+// indexed has exactly its rows.
+func TestDamaged(t *testing.T) {
+	x, rows, path := testIndex(t)
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	dropped := 0
+	for i := range 300 {
+		bad := bytes.Clone(good)
+		k := rnd.IntN(len(bad))
+		switch i % 4 {
+		case 0:
+			bad[k] ^= byte(1 + rnd.IntN(255))
+		case 1:
+			bad = bad[:k]
+		case 2:
+			bad = append(bad, bad[:k]...)
+		case 3:
+			bad = append(bad[:k], bad[min(len(bad), k+rnd.IntN(300)):]...)
+		}
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		x, err := Open(path)
+		if err != nil {
+			t.Fatalf("damage %d: %v", i, err)
+		}
+		var want []Row
+		for k, origin := range []string{"o/GOV/civil", "o/GOV/tax"} {
+			at, ok := x.Tree(origin)
+			if !ok {
+				dropped++
+				continue
+			}
+			if at != tree(25) && at != tree(n) {
+				t.Fatalf("damage %d: tree %v", i, at)
+			}
+			want = append(want, rows[k*n:k*n+int(at.N)]...)
+		}
+		got, err := x.Search(Query{Limit: 1000})
+		if err != nil || len(got) != len(want) || len(want) > 0 && !reflect.DeepEqual(got, scan(want, Query{})) {
+			t.Fatalf("damage %d: %d rows, want %d, %v", i, len(got), len(want), err)
+		}
+		if err := x.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if dropped < 50 {
+		t.Errorf("only %d logs dropped: the damage is not seen", dropped)
+	}
+}
+
+func FuzzCursor(f *testing.F) {
+	f.Add(Row{Origin: "o", Kind: "k", Time: time.Unix(5, 0)}.Cursor())
+	f.Add("")
+	f.Fuzz(func(t *testing.T, s string) {
+		if r, err := parseCursor(s); err == nil && r.value() == "" {
+			t.Fatal("empty row")
+		}
+	})
+}

@@ -1,0 +1,167 @@
+package view
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/grille-gateway/grille/ledger/entry"
+)
+
+func declare(name string) entry.DatasetDeclare { return entry.DatasetDeclare{Dataset: name} }
+
+func epoch(name string, decl, n uint64) entry.DatasetEpoch {
+	return entry.DatasetEpoch{Dataset: name, Declare: decl, Epoch: n}
+}
+
+func publish(name string, version int, dataset string, decl uint64) entry.PolicyPublish {
+	return entry.PolicyPublish{Policy: name, Version: version, Dataset: dataset, Declare: decl, Title: fmt.Sprint(decl)}
+}
+
+// story is one log; void marks the entries without effect.
+var story = []struct {
+	e    entry.Entry
+	void bool
+}{
+	0:  {declare("income"), false},
+	1:  {epoch("income", 0, 1), false},
+	2:  {epoch("income", 5, 2), true}, // names a later entry
+	3:  {epoch("births", 0, 1), true}, // names another dataset's declaration
+	4:  {epoch("income", 0, 1), true}, // does not grow
+	5:  {declare("income"), false},
+	6:  {epoch("income", 5, 7), false},
+	7:  {publish("low", 1, "income", 0), false},
+	8:  {publish("low", 1, "income", 5), true}, // the first publication counts
+	9:  {publish("low", 2, "income", 5), false},
+	10: {publish("odd", 1, "births", 0), true}, // of a dataset that is not declared there
+	11: {entry.PolicyRetire{Policy: "low", Version: 1}, false},
+	12: {entry.PolicyRetire{Policy: "low", Version: 1}, true}, // again
+	13: {entry.PolicyRetire{Policy: "none", Version: 1}, true},
+	14: {entry.AgreementAccept{Terms: entry.Terms{Policy: "low"}}, false},
+	15: {entry.AgreementRevoke{Accept: 13}, true}, // no acceptance
+	16: {entry.AgreementRevoke{Accept: 14}, false},
+	17: {entry.AgreementRevoke{Accept: 14}, true},
+	18: {entry.AgreementOffer{Terms: entry.Terms{Policy: "x"}}, false},
+	19: {entry.AgreementWithdraw{Offer: 18}, false},
+	20: {entry.AgreementWithdraw{Offer: 14}, true},
+	21: {entry.AgreementReject{Reason: "no"}, false},
+	22: {entry.ReceiptsBatch{Beat: 100}, false},
+	23: {entry.ReceiptsBatch{Beat: 100}, true}, // one beat, one root
+	24: {entry.ReceiptsBatch{Beat: 99}, true},
+	25: {entry.ReceiptsBatch{Beat: 102}, false},
+	26: {entry.CircuitKeys{Circuit: "c1"}, false},
+	27: {entry.Unknown{Name: "scope.open"}, true},
+	28: {entry.CircuitKeys{Circuit: "c2"}, false},
+	29: {declare("births"), false},
+	30: {entry.AgreementRevoke{Accept: 30}, true}, // itself
+}
+
+func told() *Log {
+	l := NewLog()
+	for _, s := range story {
+		l.Add(s.e)
+	}
+	return l
+}
+
+func TestVoid(t *testing.T) {
+	v := told().At(1 << 40)
+	if v.Size() != uint64(len(story)) {
+		t.Fatalf("size %d", v.Size())
+	}
+	for i, s := range story {
+		if v.Void(uint64(i)) != s.void {
+			t.Errorf("entry %d %s: void %v", i, s.e.Kind(), v.Void(uint64(i)))
+		}
+	}
+}
+
+func TestAsOf(t *testing.T) {
+	l := told()
+	// index of the answer at each size, -1 for none
+	type probe func(v *View) int
+	num := func(i uint64, ok bool) int {
+		if !ok {
+			return -1
+		}
+		return int(i)
+	}
+	steps := func(pairs ...int) func(size int) int { // size from which on, answer
+		return func(size int) int {
+			at := -1
+			for i := 0; i < len(pairs); i += 2 {
+				if size >= pairs[i] {
+					at = pairs[i+1]
+				}
+			}
+			return at
+		}
+	}
+	for name, tc := range map[string]struct {
+		got  probe
+		want func(int) int
+	}{
+		"dataset":  {func(v *View) int { _, i, ok := v.Dataset("income"); return num(i, ok) }, steps(1, 0, 6, 5)},
+		"epoch":    {func(v *View) int { _, i, ok := v.Epoch("income"); return num(i, ok) }, steps(2, 1, 7, 6)},
+		"births":   {func(v *View) int { _, i, ok := v.Epoch("births"); return num(i, ok) }, steps()},
+		"low 1":    {func(v *View) int { _, i, ok := v.Policy("low", 1); return num(i, ok) }, steps(8, 7, 12, -1)},
+		"low 2":    {func(v *View) int { _, i, ok := v.Policy("low", 2); return num(i, ok) }, steps(10, 9)},
+		"odd":      {func(v *View) int { _, i, ok := v.Policy("odd", 1); return num(i, ok) }, steps()},
+		"right":    {func(v *View) int { _, ok := v.Agreement(14); return num(14, ok) }, steps(15, 14, 17, -1)},
+		"no right": {func(v *View) int { _, ok := v.Agreement(13); return num(13, ok) }, steps()},
+		"offer":    {func(v *View) int { _, ok := v.Offer(18); return num(18, ok) }, steps(19, 18, 20, -1)},
+		"beat":     {func(v *View) int { _, i, ok := v.Batch(100); return num(i, ok) }, steps(23, 22)},
+		"beat 99":  {func(v *View) int { _, i, ok := v.Batch(99); return num(i, ok) }, steps()},
+		"beats":    {func(v *View) int { _, i, ok := v.NewestBatch(); return num(i, ok) }, steps(23, 22, 26, 25)},
+		"keys":     {func(v *View) int { _, i, ok := v.CircuitKeys(); return num(i, ok) }, steps(27, 26, 29, 28)},
+		"declare":  {func(v *View) int { _, ok := v.Declare(5); return num(5, ok) }, steps(6, 5)},
+		"offers":   {func(v *View) int { return len(v.Offers()) - 1 }, steps(19, 0)},
+		"rejects":  {func(v *View) int { return len(v.Rejects()) - 1 }, steps(22, 0)},
+		"rights":   {func(v *View) int { return len(v.Agreements()) - 1 }, steps(15, 0)},
+		"policies": {func(v *View) int { return len(v.Policies()) - 1 }, steps(8, 0, 10, 1)},
+		"datasets": {func(v *View) int { return len(v.Datasets()) - 1 }, steps(1, 0, 30, 1)},
+	} {
+		for size := range len(story) + 2 {
+			if got, want := tc.got(l.At(uint64(size))), tc.want(size); got != want {
+				t.Errorf("%s at size %d: %d, want %d", name, size, got, want)
+			}
+		}
+	}
+}
+
+// A view stays what it is while the log grows, and equals that of a log that never grew further.
+func TestViewIsFixed(t *testing.T) {
+	grown := NewLog()
+	var views []*View
+	for _, s := range story {
+		grown.Add(s.e)
+		views = append(views, grown.At(grown.Size()))
+	}
+	short := NewLog()
+	for i, s := range story {
+		short.Add(s.e)
+		a, b := facts1(views[i]), facts1(short.At(short.Size()))
+		if !reflect.DeepEqual(a, b) {
+			t.Fatalf("view at %d changed:\n%v\n%v", i+1, a, b)
+		}
+	}
+}
+
+func facts1(v *View) []string {
+	var out []string
+	for _, p := range v.Policies() {
+		out = append(out, fmt.Sprint("policy", p.Index, p.Policy.Title, p.Retired))
+	}
+	for _, a := range v.Agreements() {
+		out = append(out, fmt.Sprint("right", a.Index, a.Revoked))
+	}
+	for _, o := range v.Offers() {
+		out = append(out, fmt.Sprint("offer", o.Index, o.Withdrawn))
+	}
+	for _, d := range v.Datasets() {
+		e, i, ok := v.Epoch(d)
+		out = append(out, fmt.Sprint("epoch", d, e.Epoch, i, ok))
+	}
+	return slices.Clip(out)
+}
