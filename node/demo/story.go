@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
@@ -163,7 +164,6 @@ func (n *Network) verify(ctx context.Context, what string, bundle []byte) (Check
 	c := Check{What: what, Accepted: err == nil, Exit: cmd.ProcessState.ExitCode()}
 	var result struct {
 		Reason  string `json:"reason"`
-		Message string `json:"message"`
 		Verdict string `json:"verdict"`
 	}
 	_ = json.Unmarshal(said.Bytes(), &result) // an empty result is printed as it is below
@@ -171,7 +171,9 @@ func (n *Network) verify(ctx context.Context, what string, bundle []byte) (Check
 	case c.Accepted:
 		c.Said = "accepted: " + result.Verdict
 	case result.Reason != "":
-		c.Said = "refused: " + result.Reason + " (" + result.Message + ")"
+		why, _, _ := strings.Cut(complaints.String(), "\n")
+		_, why, _ = strings.Cut(why, ": bundle ")
+		c.Said = why
 	default:
 		c.Said = said.String() + complaints.String()
 	}

@@ -126,7 +126,7 @@ func (a *app) command() *cobra.Command {
 	root.PersistentFlags().StringVarP(&a.dir, "dir", "d", dir, "the gateway's folder (env GRILLE_DIR)")
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "text", "how results are printed: text or json")
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddGroup(&cobra.Group{ID: "setup", Title: "Set up:"}, &cobra.Group{ID: "use", Title: "Use a running gateway:"},
+	root.AddGroup(&cobra.Group{ID: "try", Title: "Try it:"}, &cobra.Group{ID: "setup", Title: "Set up:"}, &cobra.Group{ID: "use", Title: "Use a running gateway:"},
 		&cobra.Group{ID: "check", Title: "Check:"})
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -134,6 +134,7 @@ func (a *app) command() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
+	add("try", a.demoCommand())
 	add("setup", a.initCommand(), a.networkCommand(), a.keysCommand(), a.serveCommand())
 	add("use", a.datasetCommand(), a.policyCommand(), a.agreementCommand(), a.askCommand(), a.answerCommand(), a.ledgerCommand(),
 		a.statusCommand())
