@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/grille-gateway/grille/exchange/requester"
@@ -39,7 +40,7 @@ func (g *Gateway) answer(r *requester.Result, err error, took time.Duration) (*a
 	case errors.Is(err, requester.ErrUnknownQuery):
 		return nil, noSuchAnswer()
 	case errors.Is(err, requester.ErrQuestion):
-		return nil, api.NewProblem(http.StatusUnprocessableEntity, "question", err.Error())
+		return nil, rejected("question", err)
 	case errors.Is(err, requester.ErrNoReply):
 		return nil, g.noReply(r)
 	case err != nil:
@@ -130,9 +131,13 @@ func (g *Gateway) Answers(limit int) []api.AnswerSummary {
 	return list
 }
 
-// rejected turns an exchange error of a document into a problem.
+// rejected turns an exchange error that the caller can mend into a problem. What the operation was, the caller knows.
 func rejected(code string, err error) error {
-	return api.NewProblem(http.StatusUnprocessableEntity, code, err.Error())
+	text := err.Error()
+	for _, prefix := range []string{"asking: ", requester.ErrQuestion.Error() + ": "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	return api.NewProblem(http.StatusUnprocessableEntity, code, text)
 }
 
 // mayAppend says whether the log may be written to yet.

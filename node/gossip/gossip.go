@@ -390,7 +390,8 @@ func (g *Gossip) report(ctx context.Context, message, member string, err error) 
 		return
 	}
 	level := slog.LevelWarn
-	if errors.Is(err, peer.ErrUnreachable) {
+	var refusal *peer.RemoteError
+	if errors.Is(err, peer.ErrUnreachable) || errors.As(err, &refusal) && refusal.Code == CodeStarting {
 		level = slog.LevelDebug
 	}
 	g.o.Logger.Log(ctx, level, message, logkey.Member, member, logkey.Error, err)

@@ -511,7 +511,7 @@ func TestRestartAfterCrash(t *testing.T) {
 	eventually(t, 5*time.Second, "up", func() bool { return a.Up("m") })
 	_ = m.transport.Conn.Close() // nothing can be said any more
 	_ = m.Close()
-	m = startNode(t, net, "m", nil)
+	startNode(t, net, "m", nil)
 	eventually(t, 10*time.Second, "call through the new process", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -182,5 +181,3 @@ func (a *app) listAnswers(cmd *cobra.Command, client *client) error {
 }
 
 func pathEscape(s string) string { return url.PathEscape(s) }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
