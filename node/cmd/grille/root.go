@@ -115,7 +115,6 @@ func (a *app) command() *cobra.Command {
 			if a.output != "text" && a.output != "json" {
 				return usagef("--output is %q: write text or json", a.output)
 			}
-			a.began = true
 			return nil
 		},
 	}
@@ -139,7 +138,22 @@ func (a *app) command() *cobra.Command {
 	add("use", a.datasetCommand(), a.policyCommand(), a.agreementCommand(), a.askCommand(), a.answerCommand(), a.ledgerCommand(),
 		a.statusCommand())
 	add("check", a.verifyCommand(), a.doctorCommand(), a.versionCommand())
+	a.note(root)
 	return root
+}
+
+// note makes every command tell that its own code was reached: cobra checks arguments and flags before that, and its
+// errors about them have no type.
+func (a *app) note(c *cobra.Command) {
+	if body := c.RunE; body != nil {
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			a.began = true
+			return body(cmd, args)
+		}
+	}
+	for _, sub := range c.Commands() {
+		a.note(sub)
+	}
 }
 
 // group is a command that only has others below it.

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/grille-gateway/grille/prover"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"grille": main})
+}
+
+// TestScripts runs testdata/script. Beside testscript's own commands there are
+//
+//	exits CODE COMMAND ARGS...   the command ends with exactly that exit code
+//	ready DIR                    waits until the gateway in DIR can answer
+//	seen DIR PATTERN COMMAND...  repeats a command against DIR until its output holds PATTERN
+//
+// and in the environment $P1..$P6, free ports on loopback, and $KEYS, a folder with the circuit's keys.
+func TestScripts(t *testing.T) {
+	keys := t.TempDir()
+	if _, err := prover.Load(t.Context(), keys, nil); err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("KEYS", keys)
+			ports, err := freePorts(6)
+			if err != nil {
+				return err
+			}
+			for i, p := range ports {
+				env.Setenv("P"+strconv.Itoa(i+1), strconv.Itoa(p))
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "ready": ready, "seen": seen},
+	})
+}
+
+func freePorts(n int) ([]int, error) {
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() // all at once, so that they differ
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports, nil
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	if err != nil || neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND ARGS...")
+	}
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func ready(ts *testscript.TestScript, _ bool, args []string) {
+	poll(ts, "the gateway is ready", func() bool {
+		return ts.Exec("grille", "status", "-d", args[0]) == nil && strings.Contains(ts.ReadFile("stdout"), ": ready")
+	})
+}
+
+func seen(ts *testscript.TestScript, _ bool, args []string) {
+	poll(ts, "the output holds "+args[1], func() bool {
+		return ts.Exec("grille", append([]string{"-d", args[0]}, args[2:]...)...) == nil && strings.Contains(ts.ReadFile("stdout"), args[1])
+	})
+}
+
+func poll(ts *testscript.TestScript, what string, done func() bool) {
+	for end := time.Now().Add(60 * time.Second); !done(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			ts.Fatalf("not within a minute: %s", what)
+		}
+	}
+}
+
+// Each way to call a command wrongly has its exit code and a message.
+func TestExitCodes(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want int
+	}{
+		{"version", exitDone},
+		{"--help", exitDone},
+		{"", exitDone},
+		{"nonsense", exitUsage},
+		{"version extra", exitUsage},
+		{"version --nonsense", exitUsage},
+		{"version -o xml", exitUsage},
+		{"dataset", exitUsage},
+		{"dataset nonsense", exitUsage},
+		{"dataset import one", exitUsage},
+		{"init", exitUsage},
+		{"verify x", exitUsage},
+		{"ledger show GOV/a minus", exitUsage},
+		{"status --dir /nonexistent", exitFailed},
+		{"doctor /nonexistent", exitFailed},
+		{"verify /nonexistent --network /nonexistent --key /nonexistent", exitFailed},
+	} {
+		var out, err strings.Builder
+		got := run(context.Background(), strings.Fields(c.args), terminal{in: strings.NewReader(""), out: &out, err: &err})
+		if got != c.want {
+			t.Errorf("grille %s: exit code %d, want %d\n%s", c.args, got, c.want, err.String())
+		}
+		if got != exitDone && !strings.HasPrefix(err.String(), "grille: ") {
+			t.Errorf("grille %s: says %q", c.args, err.String())
+		}
+	}
+}
+
+func TestReadSubject(t *testing.T) {
+	for text, want := range map[string]string{"NMES-000001\n": "NMES-000001", "NMES-000001": "NMES-000001", "a b\r\nnext\n": "a b",
+		strings.Repeat("x", 256): strings.Repeat("x", 256)} {
+		a := &app{terminal: terminal{in: strings.NewReader(text)}}
+		if got, err := a.readSubject("-"); err != nil || got != want {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "\n", strings.Repeat("x", 257), strings.Repeat("x", 1000) + "\n"} {
+		a := &app{terminal: terminal{in: strings.NewReader(text)}}
+		_, err := a.readSubject("-")
+		if err == nil || strings.Contains(err.Error(), "xxx") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestReachable(t *testing.T) {
+	for listen, want := range map[string]string{"127.0.0.1:1": "127.0.0.1:1", "0.0.0.0:1": "127.0.0.1:1", "[::]:1": "[::1]:1", "localhost:1": "localhost:1"} {
+		if got := reachable(listen); got != want {
+			t.Errorf("%s: %s", listen, got)
+		}
+	}
+}
+
+func TestMeterWithoutTerminal(t *testing.T) {
+	var out strings.Builder
+	a := &app{terminal: terminal{err: &out}}
+	m := a.meter("sending", 100)
+	for range 10 {
+		if _, err := m.Write(make([]byte, 10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lines := strings.Count(out.String(), "\n"); lines != 10 || strings.Contains(out.String(), "\r") {
+		t.Errorf("%d lines: %q", lines, out.String())
+	}
+}
