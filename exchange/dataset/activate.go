@@ -70,22 +70,27 @@ func (s *Store) activate(name string, epoch, ledgerIndex uint64) error {
 		e.close()
 		return err
 	}
-	s.mu.Lock()
-	s.opened = append(s.opened, e)
-	if current != nil {
-		d.old[current.number] = current
-	}
-	d.current, d.active, d.pending = e, active, nil
-	for _, r := range retired {
-		delete(d.old, r.Epoch) // its files stay open for those who still hold it
-	}
-	s.mu.Unlock()
+	s.advance(d, e, active, retired)
 	for _, r := range retired {
 		if err := s.removeEpoch(d.dir, r.Epoch); err != nil {
 			return fmt.Errorf("retiring epoch %d: %w", r.Epoch, err)
 		}
 	}
 	return nil
+}
+
+// advance makes an epoch current in memory, after the list of epochs says so on disk.
+func (s *Store) advance(d *dataset, e *Epoch, active, retired []activation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d.current != nil {
+		d.old[d.current.number] = d.current
+	}
+	d.current, d.active, d.pending = e, active, nil
+	for _, r := range retired {
+		// Those who still hold the epoch can read on: its files, removed, close when the collector finds it unused.
+		delete(d.old, r.Epoch)
+	}
 }
 
 // Pending returns the epoch that waits for Activate or Discard.
@@ -190,7 +195,7 @@ func (s *Store) epoch(name string, number uint64) (*Epoch, error) {
 	return e, nil
 }
 
-// openActive opens an epoch of the list. The caller holds mu, or has the store to itself.
+// openActive opens an epoch of the list.
 func (s *Store) openActive(name, dir string, a activation) (*Epoch, error) {
 	e, err := openEpoch(s.vault, filepath.Join(dir, epochFolder(a.Epoch)), name, a.Epoch)
 	if err != nil {
@@ -201,7 +206,6 @@ func (s *Store) openActive(name, dir string, a activation) (*Epoch, error) {
 		return nil, fmt.Errorf("%w: the epoch has another root than the one activated", ErrCorrupt)
 	}
 	e.ledgerIndex = a.LedgerIndex
-	s.opened = append(s.opened, e)
 	return e, nil
 }
 

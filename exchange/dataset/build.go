@@ -107,8 +107,20 @@ const (
 	kept
 )
 
+func (r *Report) count(f fate) {
+	switch f {
+	case added:
+		r.Added++
+	case changed:
+		r.Changed++
+	case kept:
+		r.Unchanged++
+	}
+}
+
 // commit seals the records in the order of the tree, writes them, and returns the index without a filler.
-func (b *builder) commit(ctx context.Context, folder string, subs *subjects, old *snapshot, m *manifest, report *Report, count *counter) (*snapshot, error) {
+func (b *builder) commit(ctx context.Context, folder string, subs *subjects, old *snapshot, m *manifest, report *Report,
+	count *counter) (*snapshot, error) {
 	out, err := createSummed(filepath.Join(folder, recordsName), b.step)
 	if err != nil {
 		return nil, err
@@ -116,8 +128,7 @@ func (b *builder) commit(ctx context.Context, folder string, subs *subjects, old
 	defer out.f.Close() // a second close after the good one does nothing
 	const chunk = 1 << 14
 	snap := &snapshot{entries: make([]indexEntry, 0, len(subs.list))}
-	results := make([]committed, min(chunk, len(subs.list)))
-	seal := newSealer(b.vault, b.schema)
+	results, seal := make([]committed, min(chunk, len(subs.list))), newSealer(b.vault, b.schema)
 	for start := 0; start < len(subs.list); start += chunk {
 		n := min(chunk, len(subs.list)-start)
 		err := parallel(ctx, n, b.workers, func(from, to int) error {
@@ -140,14 +151,7 @@ func (b *builder) commit(ctx context.Context, folder string, subs *subjects, old
 			if _, err := out.Write(r.sealed); err != nil {
 				return nil, err
 			}
-			switch r.fate {
-			case added:
-				report.Added++
-			case changed:
-				report.Changed++
-			case kept:
-				report.Unchanged++
-			}
+			report.count(r.fate)
 		}
 	}
 	if old != nil {

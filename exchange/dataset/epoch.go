@@ -16,7 +16,7 @@ import (
 )
 
 // An Epoch is one committed state of a dataset: an immutable set of files, read where they lie. It is safe for concurrent use
-// and stays readable after its files have been retired, until the Store is closed.
+// and stays readable while it is held, even after its retirement, or else until the Store is closed.
 type Epoch struct {
 	number      uint64
 	ledgerIndex uint64
@@ -57,12 +57,8 @@ func (e *Epoch) Rows() int { return e.index.rows }
 
 // openEpoch opens the files of an epoch and checks them: each against its checksum in the manifest, the index for order, and
 // the top of the tree against the root. Errors about the content wrap ErrCorrupt.
-func openEpoch(v *vault.Vault, folder, dataset string, number uint64) (_ *Epoch, err error) {
+func openEpoch(v *vault.Vault, folder, dataset string, number uint64) (*Epoch, error) {
 	m, err := readManifest(v, folder, dataset, number)
-	if err != nil {
-		return nil, err
-	}
-	files, err := m.files()
 	if err != nil {
 		return nil, err
 	}
@@ -70,13 +66,28 @@ func openEpoch(v *vault.Vault, folder, dataset string, number uint64) (_ *Epoch,
 	if e.schema, err = m.schema(); err != nil {
 		return nil, err
 	}
+	e.sealer = newSealer(v, e.schema)
 	if e.root, err = decodeElement(m.Root); err != nil {
 		return nil, err
 	}
 	if e.filler, err = m.filler(); err != nil {
 		return nil, err
 	}
-	var opened []*os.File
+	opened, err := openFiles(folder, m)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.attach(v, m, opened[0], opened[1], opened[2]); err != nil {
+		for _, f := range opened {
+			f.Close()
+		}
+		return nil, err
+	}
+	return e, nil
+}
+
+// openFiles opens records, index and tree and compares them with their checksums.
+func openFiles(folder string, m *manifest) (opened []*os.File, err error) {
 	defer func() {
 		if err != nil {
 			for _, f := range opened {
@@ -84,40 +95,44 @@ func openEpoch(v *vault.Vault, folder, dataset string, number uint64) (_ *Epoch,
 			}
 		}
 	}()
-	open := func(name string, want fileSum) (*os.File, error) {
-		f, err := os.Open(filepath.Join(folder, name))
+	for _, part := range []struct {
+		name string
+		sum  fileSum
+	}{{recordsName, m.Records}, {indexName, m.Index}, {treeName, m.Tree}} {
+		f, err := os.Open(filepath.Join(folder, part.name))
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+			return opened, fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 		opened = append(opened, f)
-		return f, checkSum(f, want)
+		if err := checkSum(f, part.sum); err != nil {
+			return opened, err
+		}
 	}
-	if e.records, err = open(recordsName, m.Records); err != nil {
-		return nil, err
-	}
-	f, err := open(indexName, m.Index)
+	return opened, nil
+}
+
+// attach gives the epoch its files, whose checksums are right.
+func (e *Epoch) attach(v *vault.Vault, m *manifest, records, index, tree *os.File) error {
+	files, err := m.files()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if e.index, err = openIndex(indexContext(v, files), f, m.Rows, m.Records.Size); err != nil {
-		return nil, err
+	e.records = records
+	if e.index, err = openIndex(indexContext(v, files), index, m.Rows, m.Records.Size); err != nil {
+		return err
 	}
-	if f, err = open(treeName, m.Tree); err != nil {
-		return nil, err
-	}
-	e.tree = newTreeFile(treeContext(v, files), f, m.Depth)
+	e.tree = newTreeFile(treeContext(v, files), tree, m.Depth)
 	if e.tree.sealedSize() != m.Tree.Size || e.index.sealedSize() != m.Index.Size {
-		return nil, fmt.Errorf("%w: the manifest's counts do not fit its files", ErrCorrupt)
+		return fmt.Errorf("%w: the manifest's counts do not fit its files", ErrCorrupt)
 	}
-	e.sealer = newSealer(v, e.schema)
 	top, err := e.tree.children(0, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if root := circuits.NodeHash(top[0], top[1], top[2]); !root.Equal(&e.root) {
-		return nil, fmt.Errorf("%w: the tree has another root than the manifest", ErrCorrupt)
+		return fmt.Errorf("%w: the tree has another root than the manifest", ErrCorrupt)
 	}
-	return e, nil
+	return nil
 }
 
 func indexContext(v *vault.Vault, files [16]byte) blockContext {
@@ -158,22 +173,8 @@ func (e *Epoch) lookup(key circuits.Key) (found Found, err error) {
 		return Found{}, err
 	}
 	openBelow(&found.Opening, leaves, height, start, place)
-	node := cell
-	for level := e.tree.depth - 1; level >= 0; level-- {
-		child, err := e.tree.children(level, node/3)
-		if err != nil {
-			return Found{}, err
-		}
-		s := &found.Opening.Siblings[circuits.Levels-1-level]
-		switch node % 3 {
-		case 0:
-			*s = [2]fr.Element{child[1], child[2]}
-		case 1:
-			*s = [2]fr.Element{child[0], child[2]}
-		default:
-			*s = [2]fr.Element{child[0], child[1]}
-		}
-		node /= 3
+	if err := e.tree.openAbove(&found.Opening, cell); err != nil {
+		return Found{}, err
 	}
 	if root := found.Opening.Root(place); !root.Equal(&e.root) {
 		return Found{}, fmt.Errorf("%w: an opening does not lead to the root", ErrCorrupt)

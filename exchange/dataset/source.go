@@ -46,7 +46,8 @@ type Report struct {
 	Problems     []Problem // the first MaxProblems, in the order of the file
 	Ignored      []string  // source columns that nothing reads
 
-	// Compared with the dataset's current epoch; zero until the rows have been found free of problems.
+	// Compared with the dataset's current epoch; zero until the rows have been found free of problems. After a change of the
+	// schema's columns nothing can be compared, and every subject counts as added.
 	Added, Changed, Unchanged, Removed int
 }
 
@@ -221,39 +222,46 @@ func readSubjects(ctx context.Context, r io.Reader, t *target, progress func(don
 	report.Ignored = rows.Ignored
 	rr := &rowReader{schema: t.schema, identifier: t.identifier, instance: t.instance, rows: rows, columns: len(header),
 		buffer: make(schema.Row, len(t.schema.Columns)), lines: make(map[circuits.Key]int32), out: new(subjects), report: report}
-	for {
-		cells, line, err := src.next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		var parse *csv.ParseError
-		if errors.As(err, &parse) {
-			report.add(Problem{Line: parse.StartLine, Reason: parseReason(parse)})
-			break
-		}
-		if errors.Is(err, errRecordSize) {
-			report.add(Problem{Line: src.line + 1, Reason: fmt.Sprintf(
-				"a row from here on is longer than %d bytes, perhaps for a quote that is not closed; reading stopped here", MaxRecordBytes)})
-			break
-		}
-		if err != nil {
-			return nil, report, fmt.Errorf("after row %d: %w", report.Rows, err)
-		}
-		if report.Rows++; report.Rows > MaxRows {
-			return nil, report, fmt.Errorf("%w: more than %d rows", ErrSource, MaxRows)
-		}
-		rr.row(cells, line)
-		if report.Rows%4096 == 0 {
-			if err := ctx.Err(); err != nil {
-				return nil, report, err
-			}
-			progress(report.Rows, 0)
-		}
+	if err := rr.all(ctx, src, progress); err != nil {
+		return nil, report, err
 	}
 	if report.ProblemCount > 0 {
 		return nil, report, ErrProblems
 	}
 	return rr.out, report, nil
+}
+
+// all reads the rows up to the end or to what cannot be read as CSV, which is a problem of its own.
+func (rr *rowReader) all(ctx context.Context, src *source, progress func(done, total int)) error {
+	for {
+		cells, line, err := src.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		var parse *csv.ParseError
+		if errors.As(err, &parse) {
+			rr.report.add(Problem{Line: parse.StartLine, Reason: parseReason(parse)})
+			return nil
+		}
+		if errors.Is(err, errRecordSize) {
+			rr.report.add(Problem{Line: src.line + 1, Reason: fmt.Sprintf(
+				"a row from here on is longer than %d bytes, perhaps for a quote that is not closed; reading stopped here", MaxRecordBytes)})
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("after row %d: %w", rr.report.Rows, err)
+		}
+		if rr.report.Rows++; rr.report.Rows > MaxRows {
+			return fmt.Errorf("%w: more than %d rows", ErrSource, MaxRows)
+		}
+		rr.row(cells, line)
+		if rr.report.Rows%4096 == 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			progress(rr.report.Rows, 0)
+		}
+	}
 }
 
 func (rr *rowReader) row(cells []string, line int) {

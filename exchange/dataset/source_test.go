@@ -128,8 +128,10 @@ func TestHostileFiles(t *testing.T) {
 	if _, _, err := s.Import(context.Background(), "tax", instance, person, strings.NewReader(careHeader), m, nil); !errors.Is(err, ErrDataset) {
 		t.Error(err)
 	}
-	if _, _, err := s.Import(context.Background(), "care", instance, person, strings.NewReader(careHeader), &schema.Mapping{}, nil); !errors.Is(err, schema.ErrSchema) {
-		t.Error(err)
+	for _, m := range []*schema.Mapping{nil, {}} {
+		if _, _, err := s.Import(context.Background(), "care", instance, person, strings.NewReader(careHeader), m, nil); !errors.Is(err, schema.ErrSchema) {
+			t.Error(err)
+		}
 	}
 }
 

@@ -69,7 +69,6 @@ type Store struct {
 	mu       sync.Mutex
 	datasets map[string]*dataset
 	keep     int
-	opened   []*Epoch // every epoch that was opened and has not been closed
 	closed   bool
 }
 
@@ -79,9 +78,9 @@ type dataset struct {
 	working sync.Mutex
 
 	schema  *schema.Schema
-	active  []activation // ascending; the last one is current
-	current *Epoch       // nil if none is activated
-	old     map[uint64]*Epoch
+	active  []activation      // ascending; the last one is current
+	current *Epoch            // nil if none is activated
+	old     map[uint64]*Epoch // those before it that are open
 	pending *Prepared
 }
 
@@ -146,7 +145,7 @@ func open(dir string, v *vault.Vault, step stepper) (_ *Store, err error) {
 	return s, nil
 }
 
-// Close closes all epochs. Lookups after it fail.
+// Close closes all epochs that have not been retired. Lookups in them fail after it.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,8 +153,13 @@ func (s *Store) Close() error {
 		return ErrClosed
 	}
 	s.closed = true
-	for _, e := range s.opened {
-		e.close()
+	for _, d := range s.datasets {
+		if d.current != nil {
+			d.current.close()
+		}
+		for _, e := range d.old {
+			e.close()
+		}
 	}
 	return s.lock.Close()
 }
@@ -255,6 +259,33 @@ type target struct {
 	instance   string
 }
 
+// ready returns what an import starts from, if no epoch is pending.
+func (s *Store) ready(d *dataset) (*schema.Schema, *Epoch, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d.pending != nil {
+		return nil, nil, fmt.Errorf("epoch %d: %w", d.pending.Epoch, ErrPending)
+	}
+	return d.schema, d.current, nil
+}
+
+func newTarget(s *schema.Schema, m *schema.Mapping, instance string, scheme network.Scheme) (*target, error) {
+	if scheme.Name != s.Scheme {
+		return nil, fmt.Errorf("%w: the schema names %s, given is %s", ErrScheme, s.Scheme, scheme.Name)
+	}
+	identifier, err := schema.NewIdentifier(scheme)
+	if err != nil {
+		return nil, err
+	}
+	if m == nil {
+		return nil, fmt.Errorf("%w: there is no mapping, so nothing says where identifiers are", schema.ErrSchema)
+	}
+	if err := m.Check(s); err != nil {
+		return nil, err
+	}
+	return &target{s, m, identifier, instance}, nil
+}
+
 // Import reads a whole new state of a dataset from CSV and builds its next epoch durably, pending until Activate. Subjects
 // who are not in the file are not in the epoch. A record that says the same as in the current epoch keeps its salt and so its
 // leaf.
@@ -284,23 +315,15 @@ func (s *Store) importCSV(ctx context.Context, name, instance string, scheme net
 		return nil, err
 	}
 	defer release()
-	s.mu.Lock()
-	sch, current, pending := d.schema, d.current, d.pending
-	s.mu.Unlock()
-	if pending != nil {
-		return nil, fmt.Errorf("epoch %d: %w", pending.Epoch, ErrPending)
-	}
-	if scheme.Name != sch.Scheme {
-		return nil, fmt.Errorf("%w: the schema names %s, given is %s", ErrScheme, sch.Scheme, scheme.Name)
-	}
-	identifier, err := schema.NewIdentifier(scheme)
+	sch, current, err := s.ready(d)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.Check(sch); err != nil {
+	t, err := newTarget(sch, m, instance, scheme)
+	if err != nil {
 		return nil, err
 	}
-	subs, r, err := readSubjects(ctx, csv, &target{sch, m, identifier, instance}, progress)
+	subs, r, err := readSubjects(ctx, csv, t, progress)
 	*report = r
 	if err != nil {
 		return nil, err
@@ -315,9 +338,6 @@ func (s *Store) importCSV(ctx context.Context, name, instance string, scheme net
 	made, err := b.makeFolder(ctx, d.dir, subs, r)
 	if err != nil {
 		return nil, err
-	}
-	if b.previous == nil && current != nil {
-		r.Added, r.Changed, r.Removed = 0, len(subs.list), max(0, current.Rows()-len(subs.list))
 	}
 	p := &Prepared{Dataset: name, Epoch: b.number}
 	if p.Root, err = decodeElement(made.Root); err != nil {

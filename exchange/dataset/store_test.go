@@ -92,7 +92,7 @@ func TestSchemaChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	third, r := publish(t, s, m, table(patients(5)))
-	if r.Changed != 5 || r.Unchanged != 0 || r.Added != 0 || r.Removed != 0 {
+	if r.Added != 5 || r.Changed+r.Unchanged+r.Removed != 0 {
 		t.Fatalf("%+v", r)
 	}
 	checkReference(t, third)
@@ -196,6 +196,9 @@ func TestRetention(t *testing.T) {
 	s.Keep(1)
 	publish(t, s, m, table(patients(13)))
 	exist(13)
+	if n := len(s.datasets["care"].old); n != 0 {
+		t.Errorf("the store still holds %d retired epochs", n)
+	}
 }
 
 // Lookups go on while epochs come and go.

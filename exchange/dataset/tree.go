@@ -227,11 +227,16 @@ func (s *snapshot) update(ctx context.Context, l levels, changed []cellRange, wo
 	if err != nil {
 		return err
 	}
+	return l.hashAbove(ctx, changed, workers)
+}
+
+// hashAbove hashes the nodes above the changed cells, level by level.
+func (l levels) hashAbove(ctx context.Context, changed []cellRange, workers int) error {
 	nodes := make([]uint64, len(changed))
 	for i, c := range changed {
 		nodes[i] = c.cell
 	}
-	for level := depth - 1; level >= 0; level-- {
+	for level := l.depth() - 1; level >= 0; level-- {
 		for i := range nodes {
 			nodes[i] /= 3
 		}

@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+	"github.com/grille-gateway/grille/circuits"
 )
 
 // The tree file holds the levels from the one under the root downwards, each from place 0 on, 32 bytes big endian a node, in
@@ -60,6 +62,28 @@ func (t *treeFile) children(level int, node uint64) (child [3]fr.Element, err er
 		}
 	}
 	return child, nil
+}
+
+// openAbove fills in the siblings of an opening from a cell up to the root.
+func (t *treeFile) openAbove(o *circuits.Opening, cell uint64) error {
+	node := cell
+	for level := t.depth - 1; level >= 0; level-- {
+		child, err := t.children(level, node/3)
+		if err != nil {
+			return err
+		}
+		s := &o.Siblings[circuits.Levels-1-level]
+		switch node % 3 {
+		case 0:
+			*s = [2]fr.Element{child[1], child[2]}
+		case 1:
+			*s = [2]fr.Element{child[0], child[2]}
+		default:
+			*s = [2]fr.Element{child[0], child[1]}
+		}
+		node /= 3
+	}
+	return nil
 }
 
 // load reads all levels; root is the one of the manifest.

@@ -109,13 +109,12 @@ func open(path string, replay func([]byte) error) (_ *Journal, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if good < size {
+	if good < size { // a torn batch
 		if err := f.Truncate(good); err != nil {
-			return nil, fmt.Errorf("cutting off the torn batch: %w", err)
+			return nil, err
 		}
 	}
-	// Also when nothing was cut off: the frames just replayed may stand in the page cache of a process that was killed
-	// before its fsync, and the caller is about to rely on them.
+	// Even if nothing was cut off: a process killed before its fsync may have left these frames in the page cache only.
 	if err := f.Sync(); err != nil {
 		return nil, err
 	}

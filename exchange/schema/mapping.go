@@ -116,37 +116,46 @@ type Reader struct {
 	Ignored []string
 }
 
-// Bind matches a checked mapping with a file's header. A header that lacks a column, or has one that is read twice, is
-// refused with ErrHeader.
-func (m *Mapping) Bind(s *Schema, header []string) (*Reader, error) {
-	r := &Reader{schema: s, sequence: m.ID, id: -1, where: make(map[int]string)}
-	at := make(map[string]int, len(header))
-	twice := make(map[string]bool)
-	for i, name := range header {
-		if _, ok := at[name]; ok {
-			twice[name] = true
+// A header finds a file's columns by name and remembers which were asked for.
+type header struct {
+	at    map[string]int // index of each name; -1 for a name that stands twice
+	asked map[string]bool
+}
+
+func newHeader(names []string) *header {
+	h := &header{at: make(map[string]int, len(names)), asked: make(map[string]bool)}
+	for i, name := range names {
+		if _, ok := h.at[name]; ok {
+			i = -1
 		}
-		at[name] = i
+		h.at[name] = i
 	}
-	used := make(map[int]bool)
-	find := func(name, what string) (int, error) {
-		i, ok := at[name]
-		if !ok {
-			return 0, fmt.Errorf("%w: no column %q, which %s is read from; the first line must name the columns, exactly as written in the mapping",
-				ErrHeader, name, what)
-		}
-		if twice[name] {
-			return 0, fmt.Errorf("%w: column %q, which %s is read from, stands there twice", ErrHeader, name, what)
-		}
-		used[i] = true
+	return h
+}
+
+func (h *header) find(name, what string) (int, error) {
+	h.asked[name] = true
+	switch i, ok := h.at[name]; {
+	case !ok:
+		return 0, fmt.Errorf("%w: no column %q, which %s is read from; the first line must name the columns, exactly as written in the mapping",
+			ErrHeader, name, what)
+	case i < 0:
+		return 0, fmt.Errorf("%w: column %q, which %s is read from, stands there twice", ErrHeader, name, what)
+	default:
 		return i, nil
 	}
+}
+
+// Bind matches a checked mapping with a file's header. A header that lacks a column, or has one twice that is read, is refused
+// with ErrHeader.
+func (m *Mapping) Bind(s *Schema, names []string) (*Reader, error) {
+	r := &Reader{schema: s, sequence: m.ID, id: -1, where: make(map[int]string)}
+	h := newHeader(names)
+	var err error
 	if m.ID.Column != "" {
-		i, err := find(m.ID.Column, "the identifier")
-		if err != nil {
+		if r.id, err = h.find(m.ID.Column, "the identifier"); err != nil {
 			return nil, err
 		}
-		r.id = i
 	}
 	for i := range s.Columns {
 		c := &s.Columns[i]
@@ -154,21 +163,21 @@ func (m *Mapping) Bind(s *Schema, header []string) (*Reader, error) {
 		if src.Header == "" {
 			src.Header = c.Name
 		}
-		k, err := find(src.Header, "column "+c.Name)
+		k, err := h.find(src.Header, "column "+c.Name)
 		if err != nil {
 			return nil, err
 		}
 		r.sources, r.indexes = append(r.sources, src), append(r.indexes, k)
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Where)) {
-		k, err := find(name, "the row filter")
+		k, err := h.find(name, "the row filter")
 		if err != nil {
 			return nil, err
 		}
 		r.where[k] = m.Where[name]
 	}
-	for i, name := range header {
-		if !used[i] {
+	for _, name := range names {
+		if !h.asked[name] {
 			r.Ignored = append(r.Ignored, name)
 		}
 	}
