@@ -11,39 +11,29 @@ import (
 )
 
 func (a *app) demoCommand() *cobra.Command {
-	run := demo.Run{Out: a.out, Err: a.err}
+	var run demo.Run
 	c := &cobra.Command{
-		Use: "demo", Short: "Run four departments on this machine and ask them about real people", Args: cobra.NoArgs,
-		Long: `Starts four departments, each a gateway process of its own with its own folder, keys and store, on loopback. They commit to a
-survey of 4,406 real people, make agreements and ask one another six questions; the evidence of one answer is tampered with and
-refused. Then the network stays up until Ctrl-C, or ends by itself with --once.
-
-The circuit's keys are made once and kept in the user's cache folder; everything else is removed at the end unless --dir names a
-folder for it.`,
+		Use: "demo", Short: "Run four departments on this machine and tell what happens", Args: cobra.NoArgs,
+		Long: `Starts four gateways on loopback, each a process of its own, fills them with survey data, asks questions between them and tries
+to forge an answer. Without --once the gateways stay up until you interrupt it, for you to try the other commands on.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var err error
-			if run.Program, err = os.Executable(); err != nil {
+			program, err := os.Executable()
+			if err != nil {
 				return fmt.Errorf("finding this program: %w", err)
 			}
 			if run.KeysDir == "" {
 				cache, err := os.UserCacheDir()
 				if err != nil {
-					return hint(fmt.Errorf("finding a folder for the circuit's keys: %w", err), "grille demo --keys FOLDER")
+					return hint(fmt.Errorf("finding a place for the circuit's keys: %w", err), "grille demo --keys DIR")
 				}
 				run.KeysDir = filepath.Join(cache, "grille", "keys")
 			}
-			if run.KeysDir, err = filepath.Abs(run.KeysDir); err != nil {
-				return fmt.Errorf("finding the keys' folder: %w", err)
-			}
-			run.Dir = ""
-			if cmd.Flags().Changed("dir") {
-				run.Dir = a.dir
-			}
-			run.JSON = a.output == "json"
+			run.Program, run.JSON, run.Out, run.Err = program, a.output == "json", a.out, a.err
 			return demo.Play(cmd.Context(), run)
 		},
 	}
-	c.Flags().BoolVar(&run.Once, "once", false, "end after the story instead of leaving the network up")
-	c.Flags().StringVar(&run.KeysDir, "keys", "", "folder of the circuit's keys, kept between runs (default: the user's cache)")
+	c.Flags().BoolVar(&run.Once, "once", false, "stop the gateways when the story is told")
+	c.Flags().StringVar(&run.Dir, "work", "", "folder for the gateways, empty or missing; without it a temporary one that is removed")
+	c.Flags().StringVar(&run.KeysDir, "keys", "", "folder of the circuit's keys, made once (default in the user's cache)")
 	return c
 }

@@ -4,20 +4,16 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"github.com/grille-gateway/grille/prover"
 )
-
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"grille": main})
-}
 
 // TestScripts runs testdata/script. Beside testscript's own commands there are
 //
@@ -26,15 +22,24 @@ func TestMain(m *testing.M) {
 //	seen DIR PATTERN COMMAND...  repeats a command against DIR until its output holds PATTERN
 //
 // and in the environment $P1..$P6, free ports on loopback, and $KEYS, a folder with the circuit's keys.
+//
+// The program under test is built without the race detector, with which each start would compile the circuit for many
+// seconds; package gateway runs the same parts in one process with it.
 func TestScripts(t *testing.T) {
+	bin := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, "grille"), ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building grille: %v\n%s", err, out)
+	}
 	keys := t.TempDir()
-	if _, err := prover.Load(t.Context(), keys, nil); err != nil {
-		t.Fatal(err)
+	if out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "grille"), "keys", "prepare", keys).CombinedOutput(); err != nil {
+		t.Fatalf("preparing keys: %v\n%s", err, out)
 	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("KEYS", keys)
+			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 			ports, err := freePorts(6)
 			if err != nil {
 				return err

@@ -137,7 +137,7 @@ func (a *app) command() *cobra.Command {
 	add("setup", a.initCommand(), a.networkCommand(), a.keysCommand(), a.serveCommand())
 	add("use", a.datasetCommand(), a.policyCommand(), a.agreementCommand(), a.askCommand(), a.answerCommand(), a.ledgerCommand(),
 		a.statusCommand())
-	add("check", a.verifyCommand(), a.doctorCommand(), a.versionCommand())
+	add("check", a.verifyCommand(), a.doctorCommand(), a.versionCommand(), a.demoCommand())
 	a.note(root)
 	return root
 }
