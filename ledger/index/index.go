@@ -51,17 +51,15 @@ func Open(path string) (*Index, error) {
 	return open(path)
 }
 
-func open(path string) (x *Index, err error) {
-	defer func() {
-		if p := recover(); p != nil { // buntdb allocates the length that a damaged file states
-			x, err = nil, fmt.Errorf("opening index: %v", p)
-		}
-	}()
+func open(path string) (*Index, error) {
+	if err := checkFrames(path); err != nil {
+		return nil, fmt.Errorf("opening index: %w", err)
+	}
 	db, err := buntdb.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening index: %w", err)
 	}
-	x = &Index{db: db, heads: make(map[string]head)}
+	x := &Index{db: db, heads: make(map[string]head)}
 	var cfg buntdb.Config
 	err = db.ReadConfig(&cfg)
 	if err == nil {
@@ -136,8 +134,12 @@ func (x *Index) verify() error {
 
 func (x *Index) matches(tx *buntdb.Tx, origin string, h head) bool {
 	var digest [32]byte
+	root, err := hex.DecodeString(h.Root)
+	if err != nil || len(root) != tlog.HashSize {
+		return false
+	}
 	n, ok := uint64(0), true
-	err := tx.AscendKeys("e:"+origin+":*", func(key, value string) bool {
+	err = tx.AscendKeys("e:"+origin+":*", func(key, value string) bool {
 		r, err := parseRow(value)
 		ok = err == nil && key == rowKey(origin, n) && r.Origin == origin && r.Index == n
 		digest = chain(digest, value)
