@@ -6,14 +6,14 @@ GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.3.0
 # Test packages run one at a time per core; a deadlock fails instead of using up CI's time.
 TESTFLAGS   ?= -timeout 10m
 
-.PHONY: all build test unit fmt vet lint vuln demo test-faults bench clean
+.PHONY: all build test unit fmt vet lint vuln demo system test-faults bench clean
 
 all: build
 
 build:
 	$(GO) build -o bin/grille ./node/cmd/grille
 
-test: fmt vet lint vuln unit demo
+test: fmt vet lint vuln unit demo system
 
 fmt:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
@@ -32,20 +32,26 @@ vuln:
 		echo "govulncheck: NOT RUN: $$(echo "$$out" | tail -n 1)"; \
 	else echo "$$out"; exit $$code; fi
 
-# Everything under the race detector.
+# Everything within one process, under the race detector.
 unit:
-	$(GO) test -race $(TESTFLAGS) ./...
+	$(GO) test -race $(TESTFLAGS) $$($(GO) list ./... | grep -v /node/demo)
+
+# Networks of real processes: forty people, killed processes, the operations document. NETNS=0 where no network namespace can be made.
+system:
+	$(GO) test -v $(TESTFLAGS) ./node/demo
 
 # The demo once, from nothing to a verified verdict.
 demo:
 	$(GO) run ./node/cmd/grille demo --once
 
-# Slow tests: processes killed at random, lossy links.
+# Longer versions: 200 killed processes, and every byte of a bundle changed.
 test-faults:
-	GRILLE_FAULTS=1 $(GO) test -timeout 30m -run Fault -v ./...
+	$(GO) test -timeout 60m -v ./node/demo -run TestKilledProcessesLoseNothing -fault.runs 200 -fault.seed 7
+	GRILLE_EXHAUSTIVE=1 $(GO) test -timeout 60m -v ./exchange -run TestAnyChangedByteIsRefused
 
+# The table of figures, with machine and versions.
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
+	cd benchmarks && $(GO) run .
 
 clean:
 	rm -rf bin

@@ -29,7 +29,7 @@ type Run struct {
 // every process that it started gone.
 func Play(ctx context.Context, run Run) error {
 	started := time.Now()
-	p := &printer{out: run.Out, progress: run.Err, quiet: run.JSON, started: started}
+	p := &printer{out: run.Out, progress: run.Err, quiet: run.JSON, started: started, program: howToCall(run.Program)}
 	p.opening()
 	dir, remove, err := workFolder(run.Dir)
 	if err != nil {

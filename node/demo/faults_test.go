@@ -164,8 +164,13 @@ type load struct {
 	cut    int // questions whose asker was killed under them
 }
 
-func (l *load) run(ctx context.Context, rng *rand.Rand) {
-	for ctx.Err() == nil {
+func (l *load) run(ctx context.Context, stop <-chan struct{}, rng *rand.Rand) {
+	for {
+		select {
+		case <-stop:
+			return
+		default:
+		}
 		right := Rights[rng.IntN(len(Rights))]
 		l.mu.Lock()
 		l.next++
@@ -206,18 +211,17 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 		}
 	}
 	l := &load{t: t, n: n, people: survey(t)}
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
+	stop := make(chan struct{})
 	var askers sync.WaitGroup
 	for i := range 3 {
-		askers.Go(func() { l.run(ctx, rand.New(rand.NewPCG(*seed, uint64(i)))) })
+		askers.Go(func() { l.run(t.Context(), stop, rand.New(rand.NewPCG(*seed, uint64(i)))) })
 	}
 	rng := rand.New(rand.NewPCG(*seed, 99))
 	for run := range *runs {
 		time.Sleep(time.Duration(200+rng.IntN(1500)) * time.Millisecond)
 		killAndCheck(t, n, n.Nodes[rng.IntN(len(n.Nodes))], run)
 	}
-	stop()
+	close(stop)
 	askers.Wait()
 	settleAll(t, n)
 	t.Logf("%d processes killed, %d questions answered, %d cut off at the asker", *runs, l.asked, l.cut)

@@ -17,6 +17,15 @@ type printer struct {
 	started       time.Time
 	asked         int
 	person        string
+	program       string // how to call grille
+}
+
+// howToCall is what to type for this program: what go run built is gone with it.
+func howToCall(program string) string {
+	if strings.Contains(program, "go-build") {
+		return "go run ./node/cmd/grille"
+	}
+	return program
 }
 
 func (p *printer) line(format string, args ...any) {
@@ -112,7 +121,7 @@ func (p *printer) addresses(s *Story) {
 	p.line("")
 	for _, m := range s.Members {
 		if m.Name == asker {
-			p.line("  grille ask --dir %s --holder GOV/civil --policy aged-75 --subject NMES-000007 \\", m.Folder)
+			p.line("  echo NMES-000007 | %s ask --dir %s --holder GOV/civil --policy aged-75 \\", p.program, m.Folder)
 			p.line("    --purpose %q --legal-basis %q", Purpose, LegalBasis)
 		}
 	}
