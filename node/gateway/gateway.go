@@ -40,6 +40,8 @@ type Options struct {
 	Version string // of this program
 	Logger  *slog.Logger
 	Now     func() time.Time // nil: time.Now
+	// Circuit, if set, holds the circuit's keys for several gateways of one process; nil: they are loaded from prover.keys.
+	Circuit *prover.Keys
 	// Progress, if set, is told each stage of loading the circuit's keys, which takes seconds, or a minute the first time.
 	Progress func(stage string)
 }
@@ -99,7 +101,7 @@ func (g *Gateway) open(ctx context.Context, o Options) error {
 		return err
 	}
 	g.member, _ = g.network.Member(g.settings.Member) // LoadNetwork saw it
-	proving, err := g.loadCircuit(ctx, f, o.Progress)
+	proving, err := g.loadCircuit(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -118,11 +120,13 @@ func (g *Gateway) open(ctx context.Context, o Options) error {
 }
 
 // loadCircuit loads the circuit's keys and compares them with those that the network pins.
-func (g *Gateway) loadCircuit(ctx context.Context, f config.Folder, progress func(string)) (*prover.Keys, error) {
-	dir := f.Path(g.settings.Prover.Keys)
-	keys, err := prover.Load(ctx, dir, progress)
-	if err != nil {
-		return nil, fmt.Errorf("loading the circuit's keys from %s: %w", dir, err)
+func (g *Gateway) loadCircuit(ctx context.Context, o Options) (*prover.Keys, error) {
+	dir, keys := o.Folder.Path(g.settings.Prover.Keys), o.Circuit
+	if keys == nil {
+		var err error
+		if keys, err = prover.Load(ctx, dir, o.Progress); err != nil {
+			return nil, fmt.Errorf("loading the circuit's keys from %s: %w", dir, err)
+		}
 	}
 	g.circuit = keys.Metadata()
 	for _, c := range g.network.Circuits {
