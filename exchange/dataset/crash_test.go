@@ -25,7 +25,8 @@ type crash struct {
 type recorder struct {
 	t        testing.TB
 	dir      string
-	unsynced map[string]bool
+	unsynced map[string]bool // files written and not synced
+	dirty    map[string]bool // folders whose new names are not synced
 	crashes  []crash
 }
 
@@ -35,7 +36,15 @@ func (r *recorder) took(step, path string) {
 		r.unsynced[path] = true
 	case "synced":
 		delete(r.unsynced, path)
+		r.dirty[filepath.Dir(path)] = true
+	case "folder-synced":
+		delete(r.dirty, path)
 	case "renamed":
+		for folder := range r.dirty {
+			if strings.HasPrefix(filepath.Base(folder), temporaryPrefix) {
+				r.t.Errorf("%s was not synced before its rename", folder)
+			}
+		}
 		for file := range r.unsynced {
 			r.t.Errorf("%s was not synced before a rename", file)
 		}
@@ -71,7 +80,7 @@ func TestKilledAtEachStep(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	rec := &recorder{t: t, dir: dir, unsynced: make(map[string]bool)}
+	rec := &recorder{t: t, dir: dir, unsynced: make(map[string]bool), dirty: make(map[string]bool)}
 	s, err := open(dir, v, rec.took)
 	if err != nil {
 		t.Fatal(err)
@@ -295,6 +304,11 @@ func TestSealedRecordsCannotBeSwapped(t *testing.T) {
 	if _, _, _, err := second.record(&swapped); !errors.Is(err, vault.ErrAltered) {
 		t.Errorf("another subject's record: %v", err)
 	}
+	if sealed, err := second.sealed(&one); err != nil {
+		t.Fatal(err)
+	} else if _, _, err := second.sealer.open(two.key, one.commitment, sealed); !errors.Is(err, vault.ErrAltered) {
+		t.Errorf("another subject's key: %v", err)
+	}
 	old := entryOf(first, 1)
 	if sealed, err := first.sealed(&old); err != nil {
 		t.Fatal(err)
@@ -307,5 +321,59 @@ func TestSealedRecordsCannotBeSwapped(t *testing.T) {
 		t.Fatal(err)
 	} else if _, _, err := newSealer(second.sealer.vault, sch).open(one.key, one.commitment, sealed); !errors.Is(err, vault.ErrAltered) {
 		t.Errorf("under another schema: %v", err)
+	}
+}
+
+// Another epoch that this store once made with the same number does not pass for the one that was activated.
+func TestDiscardedEpochDoesNotReturn(t *testing.T) {
+	s, m, dir, v := careStore(t)
+	p, _ := importTable(t, s, m, table(patients(3)))
+	discarded := filesOf(t, filepath.Join(dir, "care", "epoch-1"))
+	if err := s.Discard("care", p.Epoch); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, s, m, table(patients(3)))
+	s.Close()
+	for name, b := range discarded {
+		if err := os.WriteFile(filepath.Join(dir, "care", "epoch-1", name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Open(dir, v); !errors.Is(err, ErrCorrupt) {
+		t.Fatal(err)
+	}
+}
+
+// Nodes and leaves that do not belong together are found even where every seal is right.
+func TestTreeMustFitItsLeaves(t *testing.T) {
+	s, m, _, _ := careStore(t)
+	e, _ := publish(t, s, m, table(patients(40)))
+	wrong := *e
+	wrong.filler.slot.Commitment.SetOne()
+	if _, err := wrong.Lookup(keyAt(5, e.filler.place)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("lookup: %v", err)
+	}
+	if err := wrong.Check(context.Background(), nil); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("check: %v", err)
+	}
+}
+
+// A block opens at its own number only.
+func TestBlocksCannotBeSwapped(t *testing.T) {
+	s, m, dir, _ := careStore(t)
+	e, _ := publish(t, s, m, table(patients(3*entriesPerBlock)))
+	path := filepath.Join(dir, "care", "epoch-1", indexName)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := len(b) / 3
+	if err := os.WriteFile(path, slices.Concat(b[n:2*n], b[:n], b[2*n:]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for block, want := range []error{vault.ErrAltered, vault.ErrAltered, nil} {
+		if _, err := e.index.block(block); !errors.Is(err, want) {
+			t.Errorf("block %d: %v", block, err)
+		}
 	}
 }
