@@ -29,18 +29,13 @@ func check(e Entry) error {
 	case DatasetDeclare:
 		c.declare(e)
 	case DatasetEpoch:
-		c.name("dataset", e.Dataset)
-		c.index("declare", e.Declare)
-		c.index("epoch", e.Epoch)
-		c.hex("root", e.Root)
-		c.time("time", e.Time)
+		c.epoch(e)
 	case PolicyPublish:
 		c.publish(e)
 	case PolicyRetire:
 		c.name("policy", e.Policy)
 		c.version("version", e.Version)
-		c.text("reason", e.Reason, 0, MaxText)
-		c.time("time", e.Time)
+		c.ending(e.Reason, e.Time)
 	case AgreementOffer:
 		c.terms(e.Terms)
 		c.time("time", e.Time)
@@ -50,23 +45,17 @@ func check(e Entry) error {
 		c.time("time", e.Time)
 	case AgreementReject:
 		c.ref(e.Offer)
-		c.text("reason", e.Reason, 0, MaxText)
-		c.time("time", e.Time)
+		c.ending(e.Reason, e.Time)
 	case AgreementRevoke:
 		c.index("accept", e.Accept)
-		c.text("reason", e.Reason, 0, MaxText)
-		c.time("time", e.Time)
+		c.ending(e.Reason, e.Time)
 	case AgreementWithdraw:
 		c.index("offer", e.Offer)
-		c.text("reason", e.Reason, 0, MaxText)
-		c.time("time", e.Time)
+		c.ending(e.Reason, e.Time)
 	case ReceiptsBatch:
 		c.batch(e)
 	case CircuitKeys:
-		c.hex("circuit", e.Circuit)
-		c.hex("verifying_key", e.VerifyingKey)
-		c.text("key_kind", e.KeyKind, 1, MaxName)
-		c.time("time", e.Time)
+		c.keys(e)
 	default:
 		c.fail("kind", "is none of this version")
 	}
@@ -140,6 +129,27 @@ func (c *checker) ref(r Ref) {
 	c.text("offer.origin", r.Origin, 1, MaxTitle)
 	c.index("offer.index", r.Index)
 	c.hex("offer.hash", r.Hash)
+}
+
+func (c *checker) keys(e CircuitKeys) {
+	c.hex("circuit", e.Circuit)
+	c.hex("verifying_key", e.VerifyingKey)
+	c.text("key_kind", e.KeyKind, 1, MaxName)
+	c.time("time", e.Time)
+}
+
+// ending checks what every entry has that ends something.
+func (c *checker) ending(reason, at string) {
+	c.text("reason", reason, 0, MaxText)
+	c.time("time", at)
+}
+
+func (c *checker) epoch(e DatasetEpoch) {
+	c.name("dataset", e.Dataset)
+	c.index("declare", e.Declare)
+	c.index("epoch", e.Epoch)
+	c.hex("root", e.Root)
+	c.time("time", e.Time)
 }
 
 func (c *checker) declare(e DatasetDeclare) {

@@ -135,17 +135,7 @@ func (w *walker) value(t reflect.Type, depth int) error {
 
 // object reads a JSON object up to its closing brace; t is nil where any names may stand.
 func (w *walker) object(t reflect.Type, depth int) error {
-	t = element(t)
-	var fields map[string]reflect.Type
-	var elem reflect.Type
-	if t != nil {
-		switch t.Kind() {
-		case reflect.Struct:
-			fields = fieldsOf(t)
-		case reflect.Map:
-			elem = t.Elem()
-		}
-	}
+	fields, elem := members(element(t))
 	seen := make(map[string]bool)
 	for w.dec.More() {
 		tok, err := w.dec.Token()
@@ -174,6 +164,18 @@ func (w *walker) object(t reflect.Type, depth int) error {
 	}
 	_, err := w.dec.Token()
 	return err
+}
+
+// members returns the names that an object of type t may have with their types, or nil and the type of any name's value.
+func members(t reflect.Type) (fields map[string]reflect.Type, elem reflect.Type) {
+	switch {
+	case t == nil:
+	case t.Kind() == reflect.Struct:
+		return fieldsOf(t), nil
+	case t.Kind() == reflect.Map:
+		return nil, t.Elem()
+	}
+	return nil, nil
 }
 
 func (w *walker) array(t reflect.Type, depth int) error {
