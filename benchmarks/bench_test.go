@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"strings"
+	"testing"
+)
+
+func TestQuantile(t *testing.T) {
+	hundred := make([]float64, 100)
+	for i := range hundred {
+		hundred[i] = float64(100 - i)
+	}
+	for _, c := range []struct {
+		samples []float64
+		q, want float64
+	}{
+		{[]float64{7}, 0, 7}, {[]float64{7}, 0.99, 7}, {[]float64{3, 1, 2}, 0, 1}, {[]float64{3, 1, 2}, 0.5, 2}, {[]float64{3, 1, 2}, 1, 3},
+		{[]float64{4, 3, 2, 1}, 0.5, 2}, {hundred, 0.5, 50}, {hundred, 0.9, 90}, {hundred, 0.99, 99}, {hundred, 1, 100},
+	} {
+		if got := quantile(c.samples, c.q); got != c.want {
+			t.Errorf("quantile %g of %d samples is %g, want %g", c.q, len(c.samples), got, c.want)
+		}
+	}
+}
+
+func TestAims(t *testing.T) {
+	var b bench
+	b.add("p", "under", "ms", 3, []Value{{"min", 1}, {"median", 2}}, "median", 2)
+	b.add("p", "over", "ms", 3, []Value{{"min", 1}, {"median", 2.001}}, "median", 2)
+	b.add("p", "none", "ms", 3, []Value{{"median", 9}}, "median", 0)
+	var out bytes.Buffer
+	if err := b.report.writeTable(&out); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	for i, want := range []string{"median <= 2: met", "median <= 2: MISSED", "median 9            -"} {
+		if line := lines[len(lines)-3+i]; !strings.HasSuffix(line, want) {
+			t.Errorf("%q does not end in %q", line, want)
+		}
+	}
+}
+
+func TestFormat(t *testing.T) {
+	for x, want := range map[float64]string{0: "0", 0.1234: "0.123", 1.234: "1.23", 123.45: "123.5", 1234.5: "1234", 10622: "10622", -2: "-2"} {
+		if got := format(x); got != want {
+			t.Errorf("%g is written %s, want %s", x, got, want)
+		}
+	}
+}
+
+func TestCalledWrongly(t *testing.T) {
+	for _, args := range [][]string{{"-only", "nothing"}, {"-o", "xml"}, {"-rows", "1"}, {"-no-such-flag"}, {"extra"}} {
+		if err := run(t.Context(), args, io.Discard, io.Discard); err == nil {
+			t.Errorf("%v was accepted", args)
+		}
+	}
+}
+
+// A quick run of everything: figures are there, and are no nonsense.
+func TestQuickRun(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"-quick", "-rows", "1000", "-o", "json", "-only", "proof", "-dir", t.TempDir()}, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	var r Report
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Circuit) != 64 || r.Machine.Gnark == "" || r.Machine.SyncMillis <= 0 || len(r.Rows) < 12 || !r.Quick {
+		t.Errorf("%+v", r)
+	}
+	for _, row := range r.Rows {
+		for _, v := range row.Values {
+			if v.Number <= 0 {
+				t.Errorf("%s: %s %g", row.Name, v.Label, v.Number)
+			}
+		}
+	}
+}

@@ -1,0 +1,131 @@
+// Command benchmarks measures Grille on the machine it runs on and prints one table: what the statement costs, what importing
+// and looking up records costs, and what a query between real gateway processes costs from question to verified answer.
+//
+//	go run .                  the whole, some minutes
+//	go run . -quick           fewer samples, under a minute: to see that it runs, not to quote
+//	go run . -only proof      one part: proof, data or network
+//	go run . -o json          the same figures for a program
+//
+// Progress goes to standard error. Figures depend on what else the machine does: the load average is printed with them.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// The parts of a run, in order.
+var parts = []struct {
+	name string
+	run  func(*bench, context.Context) error
+}{{"proof", (*bench).proof}, {"data", (*bench).data}, {"network", (*bench).network}}
+
+// bench is one run.
+type bench struct {
+	quick   bool
+	rows    int    // of the synthetic dataset
+	dir     string // temporary, on the disk that is measured
+	started time.Time
+	log     io.Writer
+	report  Report
+}
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == importCommand {
+		if err := importChild(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	switch err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out, log io.Writer) error {
+	flags := flag.NewFlagSet("benchmarks", flag.ContinueOnError)
+	flags.SetOutput(log)
+	quick := flags.Bool("quick", false, "take few samples")
+	rows := flags.Int("rows", 100_000, "rows of the synthetic dataset")
+	only := flags.String("only", "", "parts to run, comma-separated: proof, data, network (default all)")
+	format := flags.String("o", "table", "table or json")
+	dir := flags.String("dir", "", "folder to work in, on the disk to measure (default: the system's temporary folder)")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	chosen, err := choose(*only)
+	if err != nil {
+		return err
+	}
+	if *format != "table" && *format != "json" || *rows < 1000 || flags.NArg() > 0 {
+		return errors.New("called wrongly: -o is table or json, -rows is 1000 or more, and there are no other arguments")
+	}
+	b := &bench{quick: *quick, rows: *rows, started: time.Now(), log: log}
+	if b.dir, err = os.MkdirTemp(*dir, "grille-bench-"); err != nil {
+		return fmt.Errorf("making a folder to work in: %w", err)
+	}
+	defer os.RemoveAll(b.dir)
+	if b.report.Machine, err = machine(b.dir); err != nil {
+		return err
+	}
+	b.report.Quick = b.quick
+	for _, p := range parts {
+		if !slices.Contains(chosen, p.name) {
+			continue
+		}
+		if err := p.run(b, ctx); err != nil {
+			return fmt.Errorf("measuring %s: %w", p.name, err)
+		}
+	}
+	b.report.Seconds = time.Since(b.started).Seconds()
+	if *format == "json" {
+		return b.report.writeJSON(out)
+	}
+	return b.report.writeTable(out)
+}
+
+func choose(only string) ([]string, error) {
+	var all, chosen []string
+	for _, p := range parts {
+		all = append(all, p.name)
+	}
+	if only == "" {
+		return all, nil
+	}
+	for name := range strings.SplitSeq(only, ",") {
+		if !slices.Contains(all, name) {
+			return nil, fmt.Errorf("called wrongly: there is no part %q; there are %s", name, strings.Join(all, ", "))
+		}
+		chosen = append(chosen, name)
+	}
+	return chosen, nil
+}
+
+// stage tells whoever waits what is being measured.
+func (b *bench) stage(format string, args ...any) {
+	fmt.Fprintf(b.log, "%7.1f s  %s\n", time.Since(b.started).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// samples is how many samples to take: n, or few in a quick run.
+func (b *bench) samples(n, few int) int {
+	if b.quick {
+		return few
+	}
+	return n
+}
