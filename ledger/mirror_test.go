@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -379,106 +378,6 @@ func TestHeartbeat(t *testing.T) {
 	}
 	if err := c.stores[owner].Cosigned("GOV/civil", reply); !errors.Is(err, ErrFuture) {
 		t.Fatalf("cosignature from the future: %v", err)
-	}
-}
-
-func TestConcurrentAppend(t *testing.T) {
-	c := newCluster(t)
-	owner := "GOV/tax"
-	s := c.stores[owner]
-	stop := make(chan struct{})
-	var senders, writers sync.WaitGroup
-	for _, m := range testNames {
-		senders.Add(1)
-		go func() {
-			defer senders.Done()
-			for {
-				changed := s.Changed()
-				p, ok := s.Outgoing(m)
-				if !ok {
-					select {
-					case <-changed:
-						continue
-					case <-stop:
-						return
-					}
-				}
-				reply, err := c.stores[m].AddCheckpoint(p)
-				if err == nil {
-					err = s.Cosigned(m, reply)
-				}
-				if err != nil {
-					t.Errorf("sending to %s: %v", m, err)
-					return
-				}
-			}
-		}()
-	}
-	const workers, each = 16, 12
-	var mu sync.Mutex
-	got := make(map[uint64]uint64)
-	for w := range workers {
-		writers.Add(1)
-		go func() {
-			defer writers.Done()
-			for i := range each {
-				id := uint64(w*each + i)
-				e := entry.AgreementRevoke{Accept: id, Time: "2026-03-01T12:00:00Z"}
-				idx, err := s.Append(context.Background(), e)
-				if err == nil {
-					err = s.WaitFinal(context.Background(), idx[0])
-				}
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				mu.Lock()
-				got[idx[0]] = id
-				mu.Unlock()
-			}
-		}()
-	}
-	writers.Wait()
-	close(stop)
-	senders.Wait()
-	if len(got) != workers*each {
-		t.Fatalf("%d distinct indexes for %d appends", len(got), workers*each)
-	}
-	raws := mustRead(t, s, c.cfg.Origin(owner), 0, workers*each)
-	for i, raw := range raws {
-		e, err := entry.Decode(raw)
-		if err != nil || e.(entry.AgreementRevoke).Accept != got[uint64(i)] {
-			t.Fatalf("entry %d: %v, %v", i, e, err)
-		}
-	}
-}
-
-func TestAppendCancelled(t *testing.T) {
-	c := newCluster(t)
-	s := c.stores["GOV/tax"]
-	s.group.turn <- struct{}{} // a batch is being written
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() {
-		_, err := s.Append(ctx, batchEntry(1))
-		done <- err
-	}()
-	for {
-		s.group.mu.Lock()
-		n := len(s.group.waiting)
-		s.group.mu.Unlock()
-		if n == 1 {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
-	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Fatalf("cancelled append: %v", err)
-	}
-	<-s.group.turn
-	if idx := c.append("GOV/tax", batchEntry(2)); idx[0] != 0 {
-		t.Fatalf("the cancelled entry took an index: %v", idx)
 	}
 }
 
