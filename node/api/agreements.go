@@ -43,17 +43,7 @@ func (s *Server) registerAgreements() {
 	})
 
 	huma.Register(s.api, s.agreementOperation("offer-agreement", "/v1/agreements", "Ask a holder for a right"),
-		func(ctx context.Context, in *struct{ Body Offer }) (*struct{ Body Reference }, error) {
-			var ref Reference
-			_, err := s.publish(ctx, "offer-agreement", func(ctx context.Context) (p Published, err error) {
-				ref, err = s.o.Gateway.Offer(ctx, in.Body)
-				return p, err
-			})
-			if err != nil {
-				return nil, err
-			}
-			return &struct{ Body Reference }{ref}, nil
-		})
+		s.offer)
 
 	huma.Register(s.api, s.agreementOperation("accept-agreement", "/v1/agreements/accept", "Grant an offered right"),
 		func(ctx context.Context, in *struct{ Body Reference }) (*published, error) {
@@ -75,6 +65,18 @@ func (s *Server) registerAgreements() {
 				return s.o.Gateway.Revoke(ctx, in.Body.Accept, in.Body.Reason)
 			})
 		})
+}
+
+func (s *Server) offer(ctx context.Context, in *struct{ Body Offer }) (*struct{ Body Reference }, error) {
+	var ref Reference
+	_, err := s.publish(ctx, "offer-agreement", func(ctx context.Context) (p Published, err error) {
+		ref, err = s.o.Gateway.Offer(ctx, in.Body)
+		return p, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &struct{ Body Reference }{ref}, nil
 }
 
 type rejection struct {

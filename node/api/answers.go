@@ -11,6 +11,12 @@ import (
 )
 
 func (s *Server) registerAnswers() {
+	s.registerAsk()
+	s.registerResend()
+	s.registerEvidence()
+}
+
+func (s *Server) registerAsk() {
 	huma.Register(s.api, huma.Operation{
 		OperationID: "ask", Method: http.MethodPost, Path: "/v1/queries", Tags: []string{"questions"},
 		Summary: "Ask a holder one question about one subject",
@@ -29,7 +35,9 @@ func (s *Server) registerAnswers() {
 		}
 		return s.await(ctx, "ask", wait, func(ctx context.Context) (*Answer, error) { return s.o.Gateway.Ask(ctx, in.Body) })
 	})
+}
 
+func (s *Server) registerResend() {
 	huma.Register(s.api, huma.Operation{
 		OperationID: "resend", Method: http.MethodPost, Path: "/v1/queries/{id}", Tags: []string{"questions"},
 		Summary:     "Send a question again that got no reply",
@@ -42,7 +50,9 @@ func (s *Server) registerAnswers() {
 		return s.await(ctx, "resend", time.Duration(s.o.Limits.WaitSeconds)*time.Second,
 			func(ctx context.Context) (*Answer, error) { return s.o.Gateway.Resend(ctx, in.ID) })
 	})
+}
 
+func (s *Server) registerEvidence() {
 	huma.Register(s.api, huma.Operation{
 		OperationID: "answer", Method: http.MethodGet, Path: "/v1/answers/{id}", Tags: []string{"questions"},
 		Summary: "Get the evidence of an answer",

@@ -33,20 +33,7 @@ func (s *Server) registerLedger() {
 			Errors: append([]int{401}, errors...)}
 	}
 	huma.Register(s.api, get("entries", "/v1/ledger/entries", "Search the final entries of all logs", 422),
-		func(_ context.Context, in *entriesInput) (*struct{ Body *EntryPage }, error) {
-			if in.Content && in.Limit > 100 {
-				return nil, NewProblem(http.StatusUnprocessableEntity, CodeInvalid, "limit is at most 100 with content")
-			}
-			page, err := s.o.Gateway.Entries(EntryQuery{
-				Kind: in.Kind, Member: in.Member, Dataset: in.Dataset, Policy: in.Policy,
-				From: in.From, To: in.To, After: in.After, Limit: in.Limit, Content: in.Content,
-			})
-			if err != nil {
-				return nil, s.fail("entries", err)
-			}
-			page.Entries = listOf(page.Entries).Items
-			return &struct{ Body *EntryPage }{page}, nil
-		})
+		s.entries)
 
 	huma.Register(s.api, get("entry", "/v1/ledger/entry", "Get one entry", 404, 422),
 		func(_ context.Context, in *entryInput) (*struct{ Body *Entry }, error) {
@@ -70,6 +57,21 @@ func (s *Server) registerLedger() {
 			}
 			return &raw{ContentType: "text/plain; charset=utf-8", Body: proof}, nil
 		})
+}
+
+func (s *Server) entries(_ context.Context, in *entriesInput) (*struct{ Body *EntryPage }, error) {
+	if in.Content && in.Limit > 100 {
+		return nil, NewProblem(http.StatusUnprocessableEntity, CodeInvalid, "limit is at most 100 with content")
+	}
+	page, err := s.o.Gateway.Entries(EntryQuery{
+		Kind: in.Kind, Member: in.Member, Dataset: in.Dataset, Policy: in.Policy,
+		From: in.From, To: in.To, After: in.After, Limit: in.Limit, Content: in.Content,
+	})
+	if err != nil {
+		return nil, s.fail("entries", err)
+	}
+	page.Entries = listOf(page.Entries).Items
+	return &struct{ Body *EntryPage }{page}, nil
 }
 
 func (s *Server) registerStatus() {

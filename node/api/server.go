@@ -24,7 +24,7 @@ const (
 	maxJSON     = 64 << 10         // bytes of a JSON body: a question with the longest texts has 5 KiB
 	maxDocument = 1 << 20          // bytes of a schema or policy document; their parsers have tighter bounds
 	maxHeader   = 16 << 10         // bytes of all headers
-	bodyTime    = 10 * time.Second // for a JSON body to arrive
+	bodyTime    = 5 * time.Second  // for a JSON body to arrive
 	replyTime   = 30 * time.Second // for a reply to leave once it is there
 	publishTime = 60 * time.Second // for an entry to become final
 	importTime  = 2 * time.Hour    // for a CSV to arrive, be committed and become final: a million records take minutes

@@ -151,15 +151,7 @@ func (g *Gateway) openExchange(f config.Folder, proving *prover.Keys) error {
 	if err != nil {
 		return err
 	}
-	g.book = receipt.New(receipt.Options{Member: g.member.Name, Beat: bundle.BeatLength(g.network), Secret: secret, Seal: v,
-		Now: g.now, Logger: g.log,
-		Publish: func(ctx context.Context, beat uint64, root receipt.Hash) error {
-			return g.holder.PublishBatch(ctx, beat, root)
-		},
-		LastPublished: func() (uint64, bool) {
-			batch, _, ok := g.ledger.View(g.origin(), ^uint64(0)).NewestBatch()
-			return batch.Beat, ok
-		}})
+	g.book = g.newBook(v, secret)
 	g.metrics = metrics.New(g.version)
 	g.holder = holder.New(holder.Options{Config: g.network, Member: g.member.Name, Key: g.keys.Query, Circuit: g.circuit.CircuitID,
 		Ledger: g.ledger, Datasets: g.datasets, Prover: g.pool, Book: g.book, Now: g.now, Logger: g.log,
@@ -181,6 +173,19 @@ func (g *Gateway) openExchange(f config.Folder, proving *prover.Keys) error {
 	}
 	g.book.Attach(g.journal)
 	return g.holder.Recover()
+}
+
+// newBook makes the journal of record, not attached to its file yet.
+func (g *Gateway) newBook(v *vault.Vault, secret receipt.Hash) *receipt.Book {
+	return receipt.New(receipt.Options{Member: g.member.Name, Beat: bundle.BeatLength(g.network), Secret: secret, Seal: v,
+		Now: g.now, Logger: g.log,
+		Publish: func(ctx context.Context, beat uint64, root receipt.Hash) error {
+			return g.holder.PublishBatch(ctx, beat, root)
+		},
+		LastPublished: func() (uint64, bool) {
+			batch, _, ok := g.ledger.View(g.origin(), ^uint64(0)).NewestBatch()
+			return batch.Beat, ok
+		}})
 }
 
 // receiptSecret is what the empty places of receipt trees are made from. Paths of old beats need it, so it is kept.

@@ -1,11 +1,9 @@
 package peer
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -15,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/quic-go/quic-go"
 	"go.uber.org/goleak"
 )
 
@@ -237,144 +234,6 @@ func TestHelloRefusals(t *testing.T) {
 				t.Error("a connection stands")
 			}
 		})
-	}
-}
-
-// raw dials a node as the member self with bare quic-go.
-func raw(t *testing.T, n *Node, self, alpn string) (*quic.Conn, error) {
-	t.Helper()
-	cert, err := certificate(testKey(self))
-	if err != nil {
-		t.Fatal(err)
-	}
-	conf := tlsConfig(cert, func(ed25519.PublicKey) error { return nil })
-	conf.NextProtos = []string{alpn}
-	if alpn != ALPN {
-		conf.VerifyConnection = nil
-	}
-	conn, err := quic.DialAddr(t.Context(), n.Addr().String(), conf, quicConfig())
-	if err == nil {
-		t.Cleanup(func() { _ = conn.CloseWithError(0, "") })
-	}
-	return conn, err
-}
-
-func TestWrongALPN(t *testing.T) {
-	net := testNetwork(t, "a", "b")
-	a := startNode(t, net, "a", nil)
-	if _, err := raw(t, a, "b", "h3"); err == nil {
-		t.Error("handshake with another protocol succeeded")
-	}
-}
-
-// Without a client certificate there is no connection: the refusal may come after Dial returned.
-func TestNoClientCertificate(t *testing.T) {
-	net := testNetwork(t, "a", "b")
-	a := startNode(t, net, "a", nil)
-	conn, err := quic.DialAddr(t.Context(), a.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{ALPN}}, quicConfig())
-	if err == nil {
-		select {
-		case <-conn.Context().Done():
-		case <-time.After(5 * time.Second):
-			t.Error("connection stands without a certificate")
-		}
-		_ = conn.CloseWithError(0, "")
-	}
-}
-
-func say(t *testing.T, conn *quic.Conn, h hello) error {
-	t.Helper()
-	body := fmt.Appendf(nil, `{"instance":%q,"configuration":%q,"member":%q,"incarnation":%q}`, h.Instance, h.Configuration, h.Member, h.Incarnation)
-	_, err := exchange(t.Context(), conn, kindHello, body, DefaultBounds()[kindHello])
-	return err
-}
-
-// The name in the hello must be the key's, and a request before the hello is not served.
-func TestHelloMustMatchKey(t *testing.T) {
-	net := testNetwork(t, "a", "b", "c")
-	a := startNode(t, net, "a", nil)
-	conn, err := raw(t, a, "b", ALPN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = say(t, conn, hello{"test", "d1", "c", "00"})
-	var refusal *RemoteError
-	if !errors.As(err, &refusal) || refusal.Code != CodeWrongMember {
-		t.Errorf("b called itself c: %v", err)
-	}
-	conn, err = raw(t, a, "b", ALPN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = exchange(t.Context(), conn, KindQuery, nil, DefaultBounds()[KindQuery])
-	if !errors.As(err, &refusal) || refusal.Code != CodeUnknownKind {
-		t.Errorf("query before hello: %v", err)
-	}
-}
-
-func greeted(t *testing.T, n *Node, self string) *quic.Conn {
-	t.Helper()
-	conn, err := raw(t, n, self, ALPN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := say(t, conn, hello{"test", "d1", self, "00"}); err != nil {
-		t.Fatal(err)
-	}
-	return conn
-}
-
-func TestOversizedRequestIsRefusedBeforeItIsRead(t *testing.T) {
-	net := testNetwork(t, "a", "b")
-	a := startNode(t, net, "a", func(o *Options) {
-		o.Handler = func(context.Context, string, Kind, []byte) ([]byte, error) {
-			t.Error("handler was called")
-			return nil, nil
-		}
-	})
-	stream, err := greeted(t, a, "b").OpenStream()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := stream.Write([]byte{byte(KindQuery), 0xff, 0xff, 0xff, 0xff}); err != nil {
-		t.Fatal(err)
-	}
-	_ = stream.SetReadDeadline(time.Now().Add(5 * time.Second))
-	_, err = readReply(stream, 1024)
-	var refusal *RemoteError
-	if !errors.As(err, &refusal) || refusal.Code != CodeTooLarge {
-		t.Errorf("4 GB request: %v", err)
-	}
-}
-
-func TestUnknownKindAndTrailingData(t *testing.T) {
-	net := testNetwork(t, "a", "b")
-	a := startNode(t, net, "a", nil)
-	conn := greeted(t, a, "b")
-	for _, c := range []struct {
-		name, code string
-		frame      []byte
-	}{
-		{"unknown kind", CodeUnknownKind, []byte{200, 0, 0, 0, 0}},
-		{"second hello", CodeUnknownKind, []byte{byte(kindHello), 0, 0, 0, 0}},
-		{"trailing data", CodeProtocol, []byte{byte(KindQuery), 0, 0, 0, 1, 'x', 'y'}},
-		{"short body", CodeProtocol, []byte{byte(KindQuery), 0, 0, 0, 3, 'x'}},
-		{"short head", CodeProtocol, []byte{byte(KindQuery), 0}},
-	} {
-		stream, err := conn.OpenStream()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := stream.Write(c.frame); err != nil {
-			t.Fatal(err)
-		}
-		_ = stream.Close()
-		_ = stream.SetReadDeadline(time.Now().Add(5 * time.Second))
-		_, err = readReply(stream, 1024)
-		var refusal *RemoteError
-		if !errors.As(err, &refusal) || refusal.Code != c.code {
-			t.Errorf("%s: %v", c.name, err)
-		}
 	}
 }
 
@@ -634,46 +493,4 @@ func TestOnChange(t *testing.T) {
 	if !seen[0] || seen[1] {
 		t.Errorf("changes: %v", seen)
 	}
-}
-
-func FuzzReadRequest(f *testing.F) {
-	f.Add([]byte{byte(KindQuery), 0, 0, 0, 1, 'x'})
-	f.Add([]byte{byte(KindQuery), 0xff, 0xff, 0xff, 0xff})
-	f.Add([]byte{9, 0, 0, 0, 0})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		kind, body, err := readRequest(bytes.NewReader(data), func(k Kind) (int, bool) { return 1000, k == KindQuery })
-		if err != nil {
-			return
-		}
-		var again bytes.Buffer
-		if err := writeRequest(&again, kind, body); err != nil || !bytes.Equal(again.Bytes(), data) {
-			t.Errorf("%x read as %d %x", data, kind, body)
-		}
-	})
-}
-
-func FuzzReadReply(f *testing.F) {
-	f.Add([]byte{0, 0, 0, 0, 0, 1, 'x'})
-	f.Add([]byte{1, 4, 'b', 'u', 's', 'y', 0, 0, 0, 2, 'n', 'o'})
-	f.Add([]byte{1, 200})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		body, err := readReply(bytes.NewReader(data), 1000)
-		var refusal *RemoteError
-		if errors.As(err, &refusal) && (!validCode(refusal.Code) || len(refusal.Message) > 3*maxMessage) {
-			t.Errorf("refusal %+v", refusal)
-		}
-		if err == nil && len(body) > 1000 {
-			t.Errorf("%d bytes", len(body))
-		}
-	})
-}
-
-func FuzzParseHello(f *testing.F) {
-	f.Add([]byte(`{"instance":"i","configuration":"c","member":"m","incarnation":"00"}`))
-	f.Add([]byte(`{"instance":"i","instance":"j"}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if h, err := parseHello(data, 4096); err == nil && h.Incarnation == "" {
-			t.Error("hello without incarnation")
-		}
-	})
 }

@@ -80,17 +80,21 @@ func (n *Node) answerHello(ctx context.Context, conn *quic.Conn) (*link, *neighb
 		refuse(stream, refusalFor(err))
 		return nil, nil, fmt.Errorf("hello of %s: %w", nb.member.Name, err)
 	}
-	ours, err := json.Marshal(n.hello())
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := writeReply(stream, ours, nil); err != nil {
-		return nil, nil, fmt.Errorf("answering hello of %s: %w", nb.member.Name, err)
-	}
-	if err := stream.Close(); err != nil {
+	if err := n.replyHello(stream); err != nil {
 		return nil, nil, fmt.Errorf("answering hello of %s: %w", nb.member.Name, err)
 	}
 	return newLink(conn, false, theirs.Incarnation), nb, nil
+}
+
+func (n *Node) replyHello(stream *quic.Stream) error {
+	ours, err := json.Marshal(n.hello())
+	if err != nil {
+		return err
+	}
+	if err := writeReply(stream, ours, nil); err != nil {
+		return err
+	}
+	return stream.Close()
 }
 
 // serve answers the neighbour's requests on l until its connection ends.

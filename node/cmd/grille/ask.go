@@ -27,26 +27,7 @@ input or a file, never from the command line, where other users of the machine a
 		Example: `  grille ask --holder GOV/health --policy aged-75 --purpose "care allowance" --legal-basis "s. 12" < id.txt
   grille ask --resend 2f6c...     # the same question again, after no reply; it is charged once`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			var answer api.Answer
-			if resend != "" {
-				err = client.post(cmd.Context(), "/v1/queries/"+pathEscape(resend), struct{}{}, &answer)
-			} else {
-				if err := required(q); err != nil {
-					return err
-				}
-				if q.Subject, err = a.readSubject(subjectFile); err != nil {
-					return err
-				}
-				err = client.post(cmd.Context(), "/v1/queries", q, &answer)
-			}
-			if err != nil {
-				return askFailed(err)
-			}
-			return a.print(answer, func(w io.Writer) { printAnswer(w, answer) })
+			return a.ask(cmd, q, subjectFile, resend)
 		},
 	}
 	f := c.Flags()
@@ -62,6 +43,30 @@ input or a file, never from the command line, where other users of the machine a
 	f.StringVar(&subjectFile, "subject-file", "-", "file with the subject's id; - for standard input")
 	f.StringVar(&resend, "resend", "", "id of a question that got no reply")
 	return c
+}
+
+// ask sends a question, or one that got no reply again, and prints the verdict.
+func (a *app) ask(cmd *cobra.Command, q api.Question, subjectFile, resend string) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	var answer api.Answer
+	if resend != "" {
+		err = client.post(cmd.Context(), "/v1/queries/"+pathEscape(resend), struct{}{}, &answer)
+	} else {
+		if err := required(q); err != nil {
+			return err
+		}
+		if q.Subject, err = a.readSubject(subjectFile); err != nil {
+			return err
+		}
+		err = client.post(cmd.Context(), "/v1/queries", q, &answer)
+	}
+	if err != nil {
+		return askFailed(err)
+	}
+	return a.print(answer, func(w io.Writer) { printAnswer(w, answer) })
 }
 
 // required checks what a question cannot do without; --resend needs none of it, so cobra cannot.

@@ -180,33 +180,38 @@ func (a *app) networkShow() *cobra.Command {
 					Document *network.Configuration `json:"document"`
 				}{describeNetwork(path, cfg), cfg}, nil)
 			}
-			if err := a.printNetwork(describeNetwork(path, cfg), ""); err != nil {
-				return err
-			}
-			facts(a.out, "expires", cfg.Expires, "beat", fmt.Sprintf("%d s", cfg.BeatSeconds), "heartbeat", fmt.Sprintf("%d s", cfg.HeartbeatSeconds),
-				"freshness", fmt.Sprintf("%d s", cfg.FreshnessSeconds))
-			var rows [][]string
-			for _, m := range cfg.Members {
-				mirror := "no"
-				if m.Mirror {
-					mirror = "yes"
-				}
-				rows = append(rows, []string{m.Name, m.Title, m.Endpoint, mirror})
-			}
-			table(a.out, []string{"\nMEMBER", "TITLE", "ENDPOINT", "MIRROR"}, rows)
-			rows = nil
-			for _, s := range cfg.Schemes {
-				rows = append(rows, []string{s.Name, s.Pattern, s.Example})
-			}
-			table(a.out, []string{"\nSCHEME", "PATTERN", "EXAMPLE"}, rows)
-			rows = nil
-			for _, k := range cfg.Circuits {
-				rows = append(rows, []string{k.ID, k.VerifyingKey, k.Kind})
-			}
-			table(a.out, []string{"\nCIRCUIT", "VERIFYING KEY", "KIND"}, rows)
-			return nil
+			return a.printDetails(path, cfg)
 		},
 	}
+}
+
+// printDetails shows a whole configuration to a person.
+func (a *app) printDetails(path string, cfg *network.Configuration) error {
+	if err := a.printNetwork(describeNetwork(path, cfg), ""); err != nil {
+		return err
+	}
+	facts(a.out, "expires", cfg.Expires, "beat", fmt.Sprintf("%d s", cfg.BeatSeconds), "heartbeat", fmt.Sprintf("%d s", cfg.HeartbeatSeconds),
+		"freshness", fmt.Sprintf("%d s", cfg.FreshnessSeconds))
+	var rows [][]string
+	for _, m := range cfg.Members {
+		mirror := "no"
+		if m.Mirror {
+			mirror = "yes"
+		}
+		rows = append(rows, []string{m.Name, m.Title, m.Endpoint, mirror})
+	}
+	table(a.out, []string{"\nMEMBER", "TITLE", "ENDPOINT", "MIRROR"}, rows)
+	rows = nil
+	for _, s := range cfg.Schemes {
+		rows = append(rows, []string{s.Name, s.Pattern, s.Example})
+	}
+	table(a.out, []string{"\nSCHEME", "PATTERN", "EXAMPLE"}, rows)
+	rows = nil
+	for _, k := range cfg.Circuits {
+		rows = append(rows, []string{k.ID, k.VerifyingKey, k.Kind})
+	}
+	table(a.out, []string{"\nCIRCUIT", "VERIFYING KEY", "KIND"}, rows)
+	return nil
 }
 
 func (a *app) networkAdopt() *cobra.Command {
