@@ -81,7 +81,8 @@ func (p *printer) step(s Step) {
 	}
 	p.asked++
 	p.line("")
-	p.line("  %d. %s asks %s: %s", p.asked, s.Asker, s.Holder, strings.ReplaceAll(s.Question, "this person", s.Subject))
+	p.line("  %d. %s asks %s:", p.asked, s.Asker, s.Holder)
+	p.line("     %s", strings.ReplaceAll(s.Question, "this person", s.Subject))
 	p.line("     %-15s proved in %.0f ms, verified in %.1f ms, %.0f ms in all; the evidence is %.1f kB", s.Verdict, s.Proof, s.Verify, s.Total,
 		float64(s.Bundle)/1000)
 }
