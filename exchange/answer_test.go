@@ -20,6 +20,7 @@ import (
 )
 
 func TestEachVerdictVerifiesAnywhere(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.furnish(peopleCSV, 10, 100)
 	for subject, want := range map[string]circuits.Verdict{
@@ -47,6 +48,7 @@ func TestEachVerdictVerifiesAnywhere(t *testing.T) {
 }
 
 func TestReceiptIsLoggedByItsDeadline(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.furnish(peopleCSV, 10, 100)
 	result := w.ask(w.question("P-0001"))
@@ -83,6 +85,7 @@ func (w *world) refused(t *testing.T, b *bundle.Bundle, want bundle.Reason) {
 }
 
 func TestRedactedBundleNamesNobody(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.furnish(peopleCSV, 10, 100)
 	result := w.ask(w.question("P-0001"))
@@ -98,6 +101,7 @@ func TestRedactedBundleNamesNobody(t *testing.T) {
 
 // TestAnyChangedByteIsRefused changes bytes of a whole bundle, one at a time: all of them with GRILLE_EXHAUSTIVE set.
 func TestAnyChangedByteIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.furnish(peopleCSV, 10, 100, "income")
 	q := w.question("P-0001")
@@ -112,7 +116,7 @@ func TestAnyChangedByteIsRefused(t *testing.T) {
 	data := w.bundle(result.ID, true)
 	_, err := w.verify.Verify(data)
 	w.check(err)
-	step := 11
+	step := byteStep
 	if os.Getenv("GRILLE_EXHAUSTIVE") != "" {
 		step = 1
 	}
@@ -136,6 +140,7 @@ func TestAnyChangedByteIsRefused(t *testing.T) {
 }
 
 func TestResentQueryIsAnsweredFromStoreAndChargedOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	accept := w.furnish(peopleCSV, 2, 100)
 	request := w.request(w.question("P-0001"), nil)
@@ -169,6 +174,7 @@ func TestResentQueryIsAnsweredFromStoreAndChargedOnce(t *testing.T) {
 }
 
 func TestBudgetHoldsAcrossRestarts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.furnish(peopleCSV, 2, 3)
 	for range 2 {
@@ -205,10 +211,11 @@ func (w *world) request(question requester.Question, change func(*bundle.Query, 
 }
 
 func TestRefusalsAreTypedSignedAndPromised(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.furnish(peopleCSV, 10, 100)
 	w.grant("rich", `{column: income, op: ">", value: "1000.00"}`, 1, 1)
-	used := ""
+	used := w.ask(w.question("P-0001")).ID
 	for code, change := range map[string]func(*bundle.Query, *bundle.Opening){
 		holder.CodeUnknownPolicy: func(q *bundle.Query, _ *bundle.Opening) { q.Policy = "aged-90" },
 		"purpose_not_allowed":    func(q *bundle.Query, _ *bundle.Opening) { q.Purpose = "curiosity" },
@@ -221,9 +228,6 @@ func TestRefusalsAreTypedSignedAndPromised(t *testing.T) {
 		},
 		holder.CodeReplayed: func(q *bundle.Query, _ *bundle.Opening) { q.ID = used },
 	} {
-		first := w.ask(w.question("P-0001"))
-		used = first.ID
-		time.Sleep(1100 * time.Millisecond / 8)
 		if code == holder.CodeStaleEpoch {
 			time.Sleep(2 * time.Second)
 		}
@@ -252,6 +256,7 @@ func TestRefusalsAreTypedSignedAndPromised(t *testing.T) {
 }
 
 func TestRequestsThatAreNotAuthenticLeaveNoTrace(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	accept := w.furnish(peopleCSV, 10, 100)
 	good := w.request(w.question("P-0001"), nil)
@@ -311,6 +316,7 @@ func flipSignature(request []byte) []byte {
 }
 
 func TestQuestionsThatCannotBeAsked(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.furnish(peopleCSV, 10, 100)
 	for name, change := range map[string]func(*requester.Question){
@@ -331,6 +337,7 @@ func TestQuestionsThatCannotBeAsked(t *testing.T) {
 }
 
 func TestRevocationEndsTheRight(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	accept := w.furnish(peopleCSV, 10, 100)
 	if r := w.ask(w.question("P-0001")); r.Verdict != "satisfied" {
@@ -344,6 +351,7 @@ func TestRevocationEndsTheRight(t *testing.T) {
 }
 
 func TestDisclosedValuesAreProved(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.furnish(peopleCSV, 10, 100, "income", "town")
 	q := w.question("P-0002")
@@ -365,6 +373,7 @@ func TestDisclosedValuesAreProved(t *testing.T) {
 }
 
 func TestTamperedReplyIsRejectedAndKept(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.furnish(peopleCSV, 10, 100)
 	w.members[civil].intercept = func(reply []byte, err error) ([]byte, error) {
@@ -384,6 +393,7 @@ func TestTamperedReplyIsRejectedAndKept(t *testing.T) {
 }
 
 func TestUnansweredQueryIsSentAgainWithTheSameBytes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	accept := w.furnish(peopleCSV, 10, 100)
 	lost := errors.New("connection lost")
@@ -403,6 +413,7 @@ func TestUnansweredQueryIsSentAgainWithTheSameBytes(t *testing.T) {
 }
 
 func TestOtherKeysAndNetworksAreRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.furnish(peopleCSV, 10, 100)
 	data := w.bundle(w.ask(w.question("P-0001")).ID, false)

@@ -55,8 +55,20 @@ type world struct {
 	config  *network.Configuration
 	verify  *bundle.Verifier // without a replica: as a stranger
 	members map[string]*member
-	mu      sync.Mutex
-	offset  time.Duration // how far the clock is ahead
+	running sync.RWMutex   // held for writing while a member opens or closes, for reading while others talk to it
+	holder  string         // whom furnish and grant furnish
+	opening bundle.Opening // of the last lie
+	drafted bundle.Query   // likewise
+	setting
+	mu     sync.Mutex
+	offset time.Duration // how far the clock is ahead
+}
+
+// setting is what a test may want to be otherwise in its world.
+type setting struct {
+	logs    slog.Handler // of all members
+	beat    int          // seconds
+	expires string       // of the configuration
 }
 
 type member struct {
@@ -76,12 +88,40 @@ type member struct {
 	requester *requester.Requester
 	stop      context.CancelFunc
 	done      sync.WaitGroup
-	// intercept, if set, stands between a requester and this member as holder.
+	// intercept, if set, stands between a requester and this member as holder; path does where it shows a receipt.
 	intercept func(reply []byte, err error) ([]byte, error)
+	path      func(reply []byte, err error) ([]byte, error)
+	// sealing, if set, is called before a frame of this member's journal is sealed.
+	sealing func()
+}
+
+// sealer is a member's vault with a hook.
+type sealer struct {
+	*vault.Vault
+	m *member
+}
+
+func (s sealer) Seal(purpose string, ad, plaintext []byte) ([]byte, error) {
+	if s.m.sealing != nil {
+		s.m.sealing()
+	}
+	return s.Vault.Seal(purpose, ad, plaintext)
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldWith(t, setting{})
+}
+
+func newWorldWith(t *testing.T, s setting) *world {
+	t.Helper()
+	if s.logs == nil {
+		s.logs = slog.DiscardHandler
+	}
+	if s.expires == "" {
+		s.expires = "2100-01-01T00:00:00Z"
+	}
+	s.beat = max(s.beat, 1)
 	k, err := keys()
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +130,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, dir: t.TempDir(), members: map[string]*member{}}
+	w := &world{t: t, dir: t.TempDir(), members: map[string]*member{}, holder: civil, setting: s}
 	var cards []network.Card
 	for i, name := range names {
 		m := w.create(name, i)
@@ -99,10 +139,10 @@ func newWorld(t *testing.T) *world {
 	}
 	w.config, err = network.Build("test.grille", network.Params{
 		Mode:        network.ModeDemo,
-		Schemes:     []network.Scheme{{Name: "person", Pattern: `P-[0-9]{4}`, Normalise: "upper", Example: "P-0001"}},
-		BeatSeconds: 1, HeartbeatSeconds: 1, FreshnessSeconds: 30,
+		Schemes:     []network.Scheme{{Name: "person", Pattern: `P-[0-9]{4}`, Normalise: "upper", Example: "P-1234"}},
+		BeatSeconds: s.beat, HeartbeatSeconds: 1, FreshnessSeconds: 30,
 		Circuits: []network.Circuit{{ID: verifier.CircuitID(), VerifyingKey: verifier.SHA256(), Kind: verifier.Kind()}},
-		Expires:  "2100-01-01T00:00:00Z",
+		Expires:  s.expires,
 	}, cards)
 	if err != nil {
 		t.Fatal(err)
@@ -151,6 +191,8 @@ func (w *world) create(name string, i int) *member {
 // start opens everything that the member has on disk.
 func (m *member) start() {
 	w := m.w
+	w.running.Lock()
+	defer w.running.Unlock()
 	must := func(err error) {
 		w.t.Helper()
 		if err != nil {
@@ -158,7 +200,7 @@ func (m *member) start() {
 		}
 	}
 	must(os.MkdirAll(m.dir, 0o700))
-	logger := slog.New(slog.DiscardHandler)
+	logger := slog.New(w.logs)
 	var err error
 	m.ledger, err = ledger.Open(ledger.Options{Dir: filepath.Join(m.dir, "ledger"), Config: w.config, Member: m.name, LogKey: m.log,
 		MirrorKey: m.mirror, Now: w.now, Logger: logger})
@@ -171,7 +213,7 @@ func (m *member) start() {
 	must(err)
 	m.pool = prover.NewPool(k, 1, 64)
 	m.book = receipt.New(receipt.Options{Member: m.name, Beat: bundle.BeatLength(w.config), Secret: receipt.Sum("test", []byte(m.name)),
-		Seal: v, Now: w.now, Logger: logger,
+		Seal: sealer{v, m}, Now: w.now, Logger: logger,
 		Publish: func(ctx context.Context, beat uint64, root receipt.Hash) error {
 			return m.holder.PublishBatch(ctx, beat, root)
 		},
@@ -209,23 +251,8 @@ func (m *member) pump(ctx context.Context) {
 	for ctx.Err() == nil {
 		changed := m.ledger.Changed()
 		for _, name := range names {
-			other := m.w.members[name]
-			for name != m.name {
-				push, ok := m.ledger.Outgoing(name)
-				if !ok {
-					break
-				}
-				reply, err := other.ledger.AddCheckpoint(push)
-				if err != nil && !errors.Is(err, ledger.ErrStale) || m.ledger.Cosigned(name, reply) != nil {
-					break
-				}
-			}
-		}
-		if head, ok := m.ledger.Final(m.w.config.Origin(m.name)); ok {
-			for _, name := range names {
-				if name != m.name {
-					_, _ = m.w.members[name].ledger.AddHead(head)
-				}
+			if name != m.name {
+				m.carry(name)
 			}
 		}
 		select {
@@ -236,14 +263,40 @@ func (m *member) pump(ctx context.Context) {
 	}
 }
 
+// carry brings one other member up to date, if it is running.
+func (m *member) carry(to string) {
+	m.w.running.RLock()
+	defer m.w.running.RUnlock()
+	other := m.w.members[to].ledger
+	if other == nil {
+		return
+	}
+	for {
+		push, ok := m.ledger.Outgoing(to)
+		if !ok {
+			break
+		}
+		reply, err := other.AddCheckpoint(push)
+		if err != nil && !errors.Is(err, ledger.ErrStale) || m.ledger.Cosigned(to, reply) != nil {
+			break
+		}
+	}
+	if head, ok := m.ledger.Final(m.w.config.Origin(m.name)); ok {
+		_, _ = other.AddHead(head)
+	}
+}
+
 // halt closes everything; the journal and the ledger keep what they acknowledged.
 func (m *member) halt() {
 	m.stop()
 	m.done.Wait()
 	m.pool.Close()
+	m.w.running.Lock()
+	defer m.w.running.Unlock()
 	if err := errors.Join(m.journal.Close(), m.ledger.Close(), m.datasets.Close()); err != nil {
 		m.w.t.Error(m.name, err)
 	}
+	m.ledger = nil
 }
 
 // wire is a requester's view of the other members.
@@ -259,12 +312,17 @@ func (p wire) Query(ctx context.Context, to string, request []byte) ([]byte, err
 }
 
 func (p wire) ReceiptPath(ctx context.Context, to string, request []byte) ([]byte, error) {
-	return p.from.w.members[to].holder.ReceiptPath(ctx, p.from.name, request)
+	h := p.from.w.members[to]
+	reply, err := h.holder.ReceiptPath(ctx, p.from.name, request)
+	if h.path != nil {
+		return h.path(reply, err)
+	}
+	return reply, err
 }
 
 func (p wire) Retry(err error) bool {
 	var r *holder.RequestError
-	return errors.As(err, &r) && r.Retry
+	return errors.As(err, &r) && r.Retry || errors.Is(err, errBusy)
 }
 
 const peopleSchema = `
@@ -288,7 +346,7 @@ P-0004,75,-5.00,
 // furnish gives civil a dataset, a policy and an agreement with benefits, and returns the accepted agreement's index.
 func (w *world) furnish(csv string, perSubject, total int, disclose ...string) uint64 {
 	w.t.Helper()
-	c := w.members[civil]
+	c := w.members[w.holder]
 	_, err := c.holder.DeclareDataset(w.t.Context(), []byte(peopleSchema))
 	w.check(err)
 	w.importCSV(csv)
@@ -297,7 +355,7 @@ func (w *world) furnish(csv string, perSubject, total int, disclose ...string) u
 
 func (w *world) importCSV(csv string) {
 	w.t.Helper()
-	_, _, err := w.members[civil].holder.Import(w.t.Context(), "people", strings.NewReader(csv), nil)
+	_, _, err := w.members[w.holder].holder.Import(w.t.Context(), "people", strings.NewReader(csv), nil)
 	w.check(err)
 }
 
@@ -305,32 +363,32 @@ func (w *world) grant(name, rule string, perSubject, total int, disclose ...stri
 	w.t.Helper()
 	d, err := policy.Parse([]byte("policy: " + name + "\nversion: 1\ndataset: people\ntitle: t\nquestion: q\nrule: " + rule + "\n"))
 	w.check(err)
-	_, err = w.members[civil].holder.PublishPolicy(w.t.Context(), d)
+	_, err = w.members[w.holder].holder.PublishPolicy(w.t.Context(), d)
 	w.check(err)
 	w.eventually("the policy reaches the requester", func() bool {
-		origin := w.config.Origin(civil)
+		origin := w.config.Origin(w.holder)
 		_, _, ok := w.members[benefits].ledger.View(origin, w.members[benefits].ledger.Size(origin)).Policy(name, 1)
 		head, final := w.members[benefits].ledger.Final(origin)
-		return ok && final && head.Size >= w.members[civil].ledger.Size(origin)-1
+		return ok && final && head.Size >= w.members[w.holder].ledger.Size(origin)-1
 	})
 	budget, err := agreement.NewBudget(perSubject, total)
 	w.check(err)
 	var offer entry.Ref
 	w.eventually("the offer is made", func() bool {
-		offer, err = w.members[benefits].requester.Offer(w.t.Context(), entry.Terms{Holder: civil, Policy: name, PolicyVersion: 1,
+		offer, err = w.members[benefits].requester.Offer(w.t.Context(), entry.Terms{Holder: w.holder, Policy: name, PolicyVersion: 1,
 			Purpose: purpose, LegalBasis: basis, Disclose: disclose, Expires: "2099-01-01T00:00:00Z"}, budget)
 		return err == nil
 	})
 	var accept uint64
 	w.eventually("the offer is accepted", func() bool {
-		accept, err = w.members[civil].holder.Accept(w.t.Context(), offer)
+		accept, err = w.members[w.holder].holder.Accept(w.t.Context(), offer)
 		return err == nil
 	})
 	return accept
 }
 
 func (w *world) question(subject string) requester.Question {
-	return requester.Question{Holder: civil, Policy: "aged", Subject: subject, Purpose: purpose, LegalBasis: basis}
+	return requester.Question{Holder: w.holder, Policy: "aged", Subject: subject, Purpose: purpose, LegalBasis: basis}
 }
 
 func (w *world) ask(q requester.Question) *requester.Result {

@@ -50,7 +50,7 @@ func (b *Budget) Commitment() string {
 	return receipt.Sum("grille/v1/budget", b.Salt[:], numbers).String()
 }
 
-// A Meter counts each agreement was used, and for whom. A query reserves before the vault is read and commits when
+// A Meter counts how often each agreement was used, and for whom. A query reserves before the vault is read and commits when
 // its receipt is written; unknown subjects are charged like any other.
 //
 //	free --Reserve--> reserved --Commit--> used
@@ -103,5 +103,8 @@ func (m *Meter) Used(agreement uint64) int {
 
 func (m *Meter) add(agreement uint64, subject circuits.Key, n int) {
 	m.total[agreement] += n
-	m.each[use{agreement, subject}] += n
+	u := use{agreement, subject}
+	if m.each[u] += n; m.each[u] == 0 {
+		delete(m.each, u) // a subject that was not charged leaves nothing behind
+	}
 }

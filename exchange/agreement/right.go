@@ -11,12 +11,16 @@ import (
 // A Use is what somebody wants to do under an agreement.
 type Use struct {
 	Requester     string
+	Holder        string
 	Policy        string
 	PolicyVersion int
+	PolicyIndex   uint64 // of the policy.publish on the holder's log
 	Purpose       string
 	LegalBasis    string
 	Disclose      []string
 	At            time.Time
+	// Withdrawn says whether the requester took the offer back on its own log. nil: never.
+	Withdrawn func(offer entry.Ref) bool
 }
 
 // A Right is an agreement in force.
@@ -46,7 +50,8 @@ func Find(v *view.View, u Use) (Right, string) {
 	}
 	for _, a := range slices.Backward(v.Agreements()) {
 		t := a.Accept.Terms
-		if a.Revoked || t.Requester != u.Requester || t.Policy != u.Policy || t.PolicyVersion != u.PolicyVersion {
+		if a.Revoked || t.Requester != u.Requester || t.Holder != u.Holder || t.Policy != u.Policy ||
+			t.PolicyVersion != u.PolicyVersion || t.PolicyIndex != u.PolicyIndex || u.Withdrawn != nil && u.Withdrawn(a.Accept.Offer) {
 			continue
 		}
 		expires, err := entry.ParseTime(t.Expires)

@@ -2,9 +2,12 @@ package bundle
 
 import (
 	"fmt"
+	"strings"
+	"unicode"
 
 	"github.com/grille-gateway/grille/circuits"
 	"github.com/grille-gateway/grille/exchange/receipt"
+	"github.com/grille-gateway/grille/ledger/entry"
 )
 
 // A Bundle is an answer with its evidence. Its one encoding is Encode's, and every byte of it is checked by Verify.
@@ -64,6 +67,18 @@ type Refusal struct {
 	Code    string       `json:"code"`
 	Message string       `json:"message"` // what to do next; holds nothing of the query
 	Time    string       `json:"time"`
+}
+
+// Check reports a refusal that is not a code with a short remedy: what a peer writes here is shown to people.
+func (r *Refusal) Check() error {
+	control := func(c rune) bool { return unicode.IsControl(c) }
+	other := func(c rune) bool { return (c < 'a' || c > 'z') && c != '_' }
+	_, err := entry.ParseTime(r.Time)
+	if r.Version != 1 || r.Code == "" || len(r.Code) > entry.MaxName || strings.ContainsFunc(r.Code, other) ||
+		len(r.Message) > MaxText || strings.ContainsFunc(r.Message, control) || err != nil {
+		return fmt.Errorf("checking a refusal: want a code of a-z and _, a short message and a time: %w", ErrEncoding)
+	}
+	return nil
 }
 
 // A Reply is what a holder sends back: exactly one of the two.

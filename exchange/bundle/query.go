@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -34,13 +35,16 @@ type Query struct {
 	LegalBasis    string   `json:"legal_basis"`
 	Case          string   `json:"case,omitempty"`     // the requester's own reference; not a person's name
 	Disclose      []string `json:"disclose,omitempty"` // columns whose values are asked for, sorted
-	MaxAgeSeconds int64    `json:"max_age_seconds"`    // oldest epoch accepted; 0: any
+	MaxAgeSeconds int64    `json:"max_age_seconds"`    // oldest epoch accepted, at most MaxAge; 0: any
 	Issued        string   `json:"issued"`             // RFC 3339, UTC
 	Expires       string   `json:"expires"`            // as Issued; at most MaxLife after Issued
 }
 
 // MaxLife bounds how long a query may wait for its answer.
 const MaxLife = time.Hour
+
+// MaxAge is the longest maximum age in seconds: a time.Duration holds no longer one.
+const MaxAge = math.MaxInt64 / int64(time.Second)
 
 // An Opening links a query's tag to a person. It goes to the holder beside the query and is in no bundle shown to others.
 type Opening struct {
@@ -86,8 +90,8 @@ func (q *Query) Check() error {
 		return bad("purpose, legal_basis or case", fmt.Sprintf("1 to %d bytes (case may be empty)", MaxText))
 	case len(q.Disclose) > circuits.Columns || !slices.IsSorted(q.Disclose) || len(slices.Compact(slices.Clone(q.Disclose))) != len(q.Disclose):
 		return bad("disclose", "distinct columns in order")
-	case q.MaxAgeSeconds < 0:
-		return bad("max_age_seconds", "0 or more")
+	case q.MaxAgeSeconds < 0 || q.MaxAgeSeconds > MaxAge:
+		return bad("max_age_seconds", fmt.Sprintf("0 to %d", MaxAge))
 	}
 	if _, err := ParseElement(q.Tag); err != nil {
 		return bad("tag", "a canonical field element in hex")

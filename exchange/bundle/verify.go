@@ -31,6 +31,8 @@ type ProofVerifier interface {
 type Replica interface {
 	// View returns the log as of size; nil when the replica does not hold that much of it.
 	View(origin string, size uint64) *view.View
+	// Inclusion returns the path from an entry to the root of the tree of that size.
+	Inclusion(origin string, index, size uint64) ([]tlog.Hash, error)
 }
 
 // A Verifier checks bundles. It needs no network and keeps no state; it is safe for concurrent use.
@@ -138,6 +140,10 @@ func (c *check) configuration() error {
 	if c.h.Origin != cfg.Origin(c.q.Holder) {
 		return refuse(ReasonConfiguration, "the header's log is not the holder's")
 	}
+	expires, err := entry.ParseTime(cfg.Expires)
+	if answered, e := entry.ParseTime(c.h.Time); err != nil || e == nil && answered.After(expires) {
+		return refuse(ReasonConfiguration, "the network configuration had expired")
+	}
 	for _, circuit := range cfg.Circuits {
 		if circuit.ID == c.h.Circuit {
 			if c.Proofs.CircuitID() != circuit.ID || c.Proofs.SHA256() != circuit.VerifyingKey {
@@ -151,7 +157,7 @@ func (c *check) configuration() error {
 
 func (c *check) checkpoint() error {
 	var err error
-	c.tree, c.times, err = note.VerifyHead(c.Config, c.h.Origin, []byte(c.b.Checkpoint), c.Config.Quorum())
+	c.tree, c.times, err = verifyHead(c.Config, c.h.Origin, c.b.Checkpoint)
 	if err != nil {
 		return &Refused{Reason: ReasonCheckpoint, Err: err}
 	}
@@ -169,14 +175,14 @@ func (c *check) inclusions() error {
 			return refuse(ReasonInclusion, "entries are not in rising order")
 		}
 		last = int(e.Index)
-		if err := c.included(&e, c.tree); err != nil {
+		if err := included(&e, c.tree); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *check) included(e *Entry, tree tlog.Tree) error {
+func included(e *Entry, tree tlog.Tree) error {
 	path := make([]tlog.Hash, len(e.Path))
 	for i, h := range e.Path {
 		if len(h) != tlog.HashSize {
@@ -315,12 +321,17 @@ func (c *check) header() error {
 // clockAllowance is how far honest members' clocks may be apart (DESIGN section 7).
 const clockAllowance = 5 * time.Second
 
+// Window is how far the times of one event may be apart that honest members wrote down: the age of a fresh head and the clocks.
+func Window(c *network.Configuration) time.Duration {
+	return time.Duration(c.FreshnessSeconds)*time.Second + clockAllowance
+}
+
 func (c *check) checkTimes() error {
 	median, err := Median(c.times)
 	if err != nil {
 		return &Refused{Reason: ReasonTimes, Err: err}
 	}
-	freshness := time.Duration(c.Config.FreshnessSeconds)*time.Second + clockAllowance
+	freshness := Window(c.Config)
 	issued, expires, err := c.q.Times()
 	if err != nil {
 		return &Refused{Reason: ReasonTimes, Err: err}
@@ -353,7 +364,10 @@ func (c *check) age() error {
 	if err != nil {
 		return &Refused{Reason: ReasonAge, Err: err}
 	}
-	answered, _ := entry.ParseTime(c.h.Time) // checkTimes read it
+	answered, _ := entry.ParseTime(c.h.Time)        // checkTimes read it
+	if made.After(answered.Add(Window(c.Config))) { // it stands below the checkpoint, and would never be too old
+		return refuse(ReasonAge, "the epoch is dated after the answer")
+	}
 	if limit := time.Duration(c.q.MaxAgeSeconds) * time.Second; limit > 0 && answered.Sub(made) > limit {
 		return refuse(ReasonAge, "the epoch is older than the query accepts")
 	}
@@ -368,14 +382,39 @@ func (c *check) inForce() error {
 		if newest, ok := c.batch.Epochs[c.dataset.Dataset]; ok && newest > c.h.Epoch {
 			return refuse(ReasonSuperseded, "the last beat names a newer epoch")
 		}
-		c.report.Currency = CurrencyBeat
+		if _, ok := c.batch.Epochs[c.dataset.Dataset]; ok && c.lastBeat() {
+			c.report.Currency = CurrencyBeat
+		}
 	}
 	if c.Replica == nil {
 		return nil
 	}
+	return c.replicated()
+}
+
+// lastBeat reports whether the header's batch is one that an answer of its time can call the last: the batch of a beat is final two
+// beats after it began, so that a third one cannot have passed. An older one shows nothing of what came after it.
+func (c *check) lastBeat() bool {
+	answered, _ := entry.ParseTime(c.h.Time)
+	length := BeatLength(c.Config)
+	return !receipt.BeatStart(c.batch.Beat+1, length).After(answered.Add(Window(c.Config))) &&
+		!answered.After(receipt.BeatStart(c.batch.Beat+3, length).Add(clockAllowance))
+}
+
+// replicated checks what the header asserts against the replica, which must hold the same tree.
+func (c *check) replicated() error {
 	log := c.Replica.View(c.h.Origin, c.h.Size)
 	if log == nil || log.Size() != c.h.Size {
 		return refuse(ReasonCheckpoint, "the replica does not hold the holder's log up to entry %d yet; sync it and verify again", c.h.Size)
+	}
+	for _, e := range c.b.Entries { // two trees of one size cannot agree on the paths of two entries
+		path, err := c.Replica.Inclusion(c.h.Origin, e.Index, c.h.Size)
+		if err != nil {
+			return &Refused{Reason: ReasonCheckpoint, Err: err}
+		}
+		if err := note.CheckInclusion(path, c.tree, e.Index, []byte(e.Body)); err != nil {
+			return refuse(ReasonCheckpoint, "the replica holds another log of that size: keep both, they are evidence: %w", err)
+		}
 	}
 	if _, index, ok := log.Epoch(c.dataset.Dataset); !ok || index != c.h.Epoch {
 		return refuse(ReasonSuperseded, "the log holds a newer epoch")
@@ -385,6 +424,9 @@ func (c *check) inForce() error {
 	}
 	if _, ok := log.Agreement(c.h.Agreement); !ok {
 		return refuse(ReasonNotInForce, "the agreement is revoked")
+	}
+	if _, index, ok := log.NewestBatch(); ok != (c.h.Batch != nil) || ok && index != *c.h.Batch {
+		return refuse(ReasonSuperseded, "the header does not name the last beat")
 	}
 	c.report.Currency = CurrencyReplica
 	return nil
@@ -430,7 +472,7 @@ func (c *check) describe(positions []int) error {
 
 func reveal(s *schema.Schema, name string, e fr.Element, text string) (string, error) {
 	column, _, ok := s.Column(name)
-	if !ok || column.Numeric() && text != "" {
+	if !ok || text != "" && (column.Numeric() || e.IsZero()) {
 		return "", fmt.Errorf("reading a disclosed value: %w", ErrEncoding)
 	}
 	v, err := s.Reveal(name, e, text)
@@ -457,90 +499,5 @@ func (c *check) proof() error {
 	if err := c.Proofs.Verify(c.pub, c.b.Proof); err != nil {
 		return &Refused{Reason: ReasonProof, Err: err}
 	}
-	return nil
-}
-
-func (c *check) promise() error {
-	key, err := c.holderKey()
-	if err != nil {
-		return &Refused{Reason: ReasonPromise, Err: err}
-	}
-	digest := receipt.Digest(c.b.Salt, c.h.Query, c.pub.Verdict.String(), AnswerDigest(&c.b.Header, c.pub))
-	if _, err := OpenPromise(&c.b.Promise, key, c.Config, c.q.Holder, c.h.Query, digest); err != nil {
-		return &Refused{Reason: ReasonPromise, Err: err}
-	}
-	c.report.Receipt = "promised"
-	return nil
-}
-
-// BeatLength is how long a beat of the instance lasts.
-func BeatLength(c *network.Configuration) time.Duration {
-	return time.Duration(c.BeatSeconds) * time.Second
-}
-
-// OpenPromise checks a member's signed promise that the receipt with this digest will be logged for that query.
-func OpenPromise(s *Signed, key ed25519.PublicKey, c *network.Configuration, member string, query, digest receipt.Hash) (*receipt.Promise, error) {
-	var p receipt.Promise
-	if err := s.Open(key, LabelPromise, &p); err != nil {
-		return nil, err
-	}
-	if err := p.Check(BeatLength(c)); err != nil {
-		return nil, err
-	}
-	if p.Member != member || p.Query != query || p.Receipt != digest {
-		return nil, fmt.Errorf("checking a promise: it is for another answer: %w", ErrEncoding)
-	}
-	return &p, nil
-}
-
-// receipt checks a kept promise, where the bundle has one.
-func (c *check) receipt() error {
-	if c.b.Receipt == nil {
-		return nil
-	}
-	var p receipt.Promise
-	if err := c.b.Promise.Peek(&p); err != nil {
-		return &Refused{Reason: ReasonReceipt, Err: err}
-	}
-	if err := CheckReceipt(c.Config, &p, c.h.Origin, c.b.Receipt); err != nil {
-		return &Refused{Reason: ReasonReceipt, Err: err}
-	}
-	c.report.Receipt = "logged"
-	return nil
-}
-
-// CheckReceipt checks that a promise was kept: the batch of its beat is final on the log, and the receipt is under its root.
-func CheckReceipt(cfg *network.Configuration, p *receipt.Promise, origin string, r *ReceiptInclude) error {
-	tree, _, err := note.VerifyHead(cfg, origin, []byte(r.Checkpoint), cfg.Quorum())
-	if err != nil {
-		return err
-	}
-	c := &check{}
-	if err := c.included(&r.Batch, tree); err != nil {
-		return err
-	}
-	e, err := entry.Decode([]byte(r.Batch.Body))
-	if err != nil {
-		return err
-	}
-	batch, ok := e.(entry.ReceiptsBatch)
-	if !ok || batch.Beat != p.Beat {
-		return fmt.Errorf("checking a receipt: the entry is not the batch of its beat: %w", receipt.ErrBroken)
-	}
-	var root receipt.Hash
-	if err := root.UnmarshalText([]byte(batch.Root)); err != nil {
-		return err
-	}
-	return receipt.VerifyPath(root, p.Receipt, p.Place, r.Proof.Path)
-}
-
-func (c *check) opening() error {
-	if c.b.Opening == nil {
-		return nil
-	}
-	if _, _, err := c.b.Opening.CheckOpening(&c.q, c.dataset.Scheme); err != nil {
-		return &Refused{Reason: ReasonOpening, Err: err}
-	}
-	c.report.OpeningSeen = true
 	return nil
 }

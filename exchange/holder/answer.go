@@ -24,7 +24,9 @@ type job struct {
 	request *bundle.Request
 	query   *bundle.Query
 	digest  receipt.Hash
+	issued  time.Time
 	expires time.Time
+	median  time.Time // of the head's cosignatures
 
 	header  bundle.Header
 	signed  bundle.Signed
@@ -40,6 +42,7 @@ type job struct {
 	proof   prover.Proof
 	proving time.Duration
 	charged bool
+	claimed bool // this query was the first to bear its id
 }
 
 // Answer takes a request of the authenticated member from and returns an encoded bundle.Reply: an answer or a signed refusal.
@@ -87,11 +90,11 @@ func (h *Holder) authenticate(from string, request []byte) (*job, error) {
 	if err := r.Query.Open(key, bundle.LabelQuery, q); err != nil {
 		return nil, requestError(CodeSignature, false, "%w", err)
 	}
-	_, expires, err := q.Times()
+	issued, expires, err := q.Times()
 	if err != nil {
 		return nil, requestError(CodeMalformed, false, "%w", err)
 	}
-	return &job{request: r, query: q, digest: bundle.QueryDigest(&r.Query), expires: expires}, nil
+	return &job{request: r, query: q, digest: bundle.QueryDigest(&r.Query), issued: issued, expires: expires}, nil
 }
 
 // enter returns the stored reply, or a channel to wait on while the same query is being answered, or neither: then the caller
@@ -123,23 +126,30 @@ func (h *Holder) decide(ctx context.Context, j *job) ([]byte, error) {
 	if err == nil {
 		err = h.prove(ctx, j)
 	}
-	if err == nil {
-		err = h.recheck(j)
-	}
-	var no *refusal
 	var reply []byte
-	switch {
-	case err == nil:
-		reply, err = h.recordAnswer(j)
-	case errors.As(err, &no):
+	if err == nil {
+		reply, err = h.conclude(j)
+	}
+	if no := (*refusal)(nil); errors.As(err, &no) {
 		h.release(j)
 		reply, err = h.recordRefusal(j, no.code)
 	}
 	if err != nil {
 		h.release(j)
+		h.unclaimID(j)
 		return nil, err
 	}
 	return reply, nil
+}
+
+// conclude rechecks the right and records the answer, with no revocation in between.
+func (h *Holder) conclude(j *job) ([]byte, error) {
+	h.ending.RLock()
+	defer h.ending.RUnlock()
+	if err := h.recheck(j); err != nil {
+		return nil, err
+	}
+	return h.recordAnswer(j)
 }
 
 func (h *Holder) release(j *job) {
@@ -151,15 +161,18 @@ func (h *Holder) release(j *job) {
 
 // prepare settles everything that can be said before the vault is read, and takes one answer out of the budget.
 func (h *Holder) prepare(ctx context.Context, j *job) error {
-	if err := h.claimID(j); err != nil {
-		return err
-	}
 	now, err := h.fixHead(j)
 	if err != nil {
 		return err
 	}
-	if now.After(j.expires) {
+	if err := h.claimID(j); err != nil {
+		return err
+	}
+	switch {
+	case now.After(j.expires):
 		return refuse(CodeExpired)
+	case j.median.Before(j.issued.Add(-bundle.Window(h.opts.Config))): // as verifiers will see it
+		return refuse(CodeEarly)
 	}
 	if err := h.fixEntries(j, now); err != nil {
 		return err
@@ -174,11 +187,23 @@ func (h *Holder) prepare(ctx context.Context, j *job) error {
 func (h *Holder) claimID(j *job) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if digest, ok := h.ids[j.query.ID]; ok && digest != j.digest {
+	id := queryID{j.query.Requester, j.query.ID}
+	digest, ok := h.ids[id]
+	if ok && digest != j.digest {
 		return refuse(CodeReplayed)
 	}
-	h.ids[j.query.ID] = j.digest
+	h.ids[id] = j.digest
+	j.claimed = !ok
 	return nil
+}
+
+// unclaimID gives back the id of a query of which nothing was recorded.
+func (h *Holder) unclaimID(j *job) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if j.claimed {
+		delete(h.ids, queryID{j.query.Requester, j.query.ID})
+	}
 }
 
 // fixHead picks the holder's newest final checkpoint, which must be fresh, and the ledger's time.
@@ -187,9 +212,13 @@ func (h *Holder) fixHead(j *job) (time.Time, error) {
 	if !ok {
 		return time.Time{}, requestError(CodeNotFresh, true, "this member's log has no final checkpoint yet")
 	}
-	now, err := h.ledgerTime(head)
+	now, median, err := h.ledgerTime(head)
 	if err != nil {
 		return now, requestError(CodeNotFresh, true, "%w", err)
+	}
+	j.median = median
+	if end, err := entry.ParseTime(h.opts.Config.Expires); err != nil || now.After(end) {
+		return now, requestError(CodeConfiguration, false, "the network configuration has expired; its members must agree on a new one")
 	}
 	if age := h.opts.Now().Sub(head.Times[0]); age > h.freshness() || now.Sub(head.Times[0]) > h.freshness() {
 		return now, requestError(CodeNotFresh, true, "the newest quorum of cosignatures is too old; is a quorum of mirrors connected?")
@@ -209,8 +238,8 @@ func (h *Holder) fixEntries(j *job, now time.Time) error {
 		return refuse(CodeUnknownPolicy)
 	}
 	j.policy, hd.Policy, hd.Dataset = p, index, p.Declare
-	right, why := agreement.Find(v, agreement.Use{Requester: q.Requester, Policy: q.Policy, PolicyVersion: q.PolicyVersion,
-		Purpose: q.Purpose, LegalBasis: q.LegalBasis, Disclose: q.Disclose, At: now})
+	right, why := agreement.Find(v, agreement.Use{Requester: q.Requester, Holder: q.Holder, Policy: q.Policy, PolicyVersion: q.PolicyVersion,
+		PolicyIndex: index, Purpose: q.Purpose, LegalBasis: q.LegalBasis, Disclose: q.Disclose, At: now, Withdrawn: h.withdrawn})
 	if why != "" {
 		return refuse(why)
 	}
@@ -231,7 +260,8 @@ func (h *Holder) fixEntries(j *job, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("answering: %w", err)
 	}
-	if limit := time.Duration(q.MaxAgeSeconds) * time.Second; limit > 0 && now.Sub(made) > limit {
+	limit := time.Duration(q.MaxAgeSeconds) * time.Second
+	if limit > 0 && now.Sub(made) > limit || made.After(now.Add(bundle.Window(h.opts.Config))) {
 		return refuse(CodeStaleEpoch)
 	}
 	if _, batch, ok := v.NewestBatch(); ok {
@@ -320,11 +350,18 @@ func (h *Holder) prove(ctx context.Context, j *job) error {
 // recheck makes sure that nothing was revoked while the proof was made: a right ends when its revocation is appended.
 func (h *Holder) recheck(j *job) error {
 	v := h.opts.Ledger.View(j.header.Origin, ^uint64(0))
-	if _, ok := v.Agreement(j.right.Index); !ok {
+	if _, ok := v.Agreement(j.right.Index); !ok || h.withdrawn(j.right.Offer) {
 		return refuse(CodeWithdrawn)
 	}
 	if _, index, ok := v.Policy(j.policy.Policy, j.policy.Version); !ok || index != j.header.Policy {
 		return refuse(CodeWithdrawn)
 	}
 	return nil
+}
+
+// withdrawn reports whether an offer was taken back on its requester's log, as far as that log has arrived here, final or not.
+func (h *Holder) withdrawn(offer entry.Ref) bool {
+	v := h.opts.Ledger.View(offer.Origin, ^uint64(0))
+	_, stands := v.Offer(offer.Index)
+	return !stands && offer.Index < v.Size()
 }

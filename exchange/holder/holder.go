@@ -49,20 +49,28 @@ type Holder struct {
 	meter *agreement.Meter
 
 	importing sync.Mutex // one import at a time: epochs are numbered
+	granting  sync.Mutex // from looking for an agreement or policy of that name to appending it: one offer, one agreement
+	// ending is held for reading from the last look at a right until the receipt is on disk, and for writing while a revocation is
+	// appended: a right ends at one point of time for all answers.
+	ending sync.RWMutex
 
 	mu       sync.Mutex // guards what follows
 	answers  map[receipt.Hash]*stored
-	ids      map[string]receipt.Hash // query id -> digest of the one query that may bear it
+	ids      map[queryID]receipt.Hash // digest of the one query that may bear the id
 	inflight map[receipt.Hash]chan struct{}
 	budgets  map[uint64]agreement.Budget
 	mappings map[string]*schema.Mapping // how each dataset's source file is read
 	now      time.Time                  // the ledger's time, never going back
+	swept    time.Time                  // when old replies were last dropped
 }
 
-// stored is a reply that is given again for the same query bytes until the query expires.
+// queryID is a query's id with its requester: nobody can use up another's.
+type queryID struct{ requester, id string }
+
+// stored is a reply that is given again for the same query bytes until the query expired and a while longer.
 type stored struct {
-	reply   []byte
-	expires time.Time
+	reply []byte
+	until time.Time
 }
 
 // Kinds of journal payloads.
@@ -99,7 +107,7 @@ type mappingRecord struct {
 // New makes a holder with nothing remembered; Replay the journal into it, then Answer.
 func New(opts Options) *Holder {
 	return &Holder{
-		opts: opts, meter: agreement.NewMeter(), answers: map[receipt.Hash]*stored{}, ids: map[string]receipt.Hash{},
+		opts: opts, meter: agreement.NewMeter(), answers: map[receipt.Hash]*stored{}, ids: map[queryID]receipt.Hash{},
 		inflight: map[receipt.Hash]chan struct{}{}, budgets: map[uint64]agreement.Budget{},
 		mappings: map[string]*schema.Mapping{},
 	}
@@ -171,39 +179,47 @@ func (h *Holder) remember(r *answerRecord) error {
 
 // keep files a reply under its query. h.mu is held.
 func (h *Holder) keep(r *answerRecord, expires, at time.Time) {
-	if _, taken := h.ids[r.ID]; !taken { // a refusal for a reused id leaves the id to its first query
-		h.ids[r.ID] = r.Query
+	id := queryID{r.Requester, r.ID}
+	if _, taken := h.ids[id]; !taken { // a refusal for a reused id leaves the id to its first query
+		h.ids[id] = r.Query
 	}
 	if at.After(h.now) {
 		h.now = at
 	}
-	if h.opts.Now().Before(expires.Add(bundle.MaxLife)) {
-		h.answers[r.Query] = &stored{reply: r.Reply, expires: expires}
+	if limit := at.Add(bundle.MaxLife); expires.After(limit) { // no query that may be answered expires later
+		expires = limit
+	}
+	if until := expires.Add(bundle.MaxLife); h.opts.Now().Before(until) {
+		h.answers[r.Query] = &stored{reply: r.Reply, until: until}
 	}
 }
 
-// forget drops replies whose queries expired: the same bytes are refused by then. h.mu is held.
+// forget drops replies whose queries expired: the same bytes are refused by then. h.mu is held. Once a minute is enough, and
+// keeps a query from costing more the more there were before it.
 func (h *Holder) forget() {
 	now := h.opts.Now()
+	if since := now.Sub(h.swept); since >= 0 && since < time.Minute {
+		return
+	}
+	h.swept = now
 	for digest, s := range h.answers {
-		if now.After(s.expires.Add(bundle.MaxLife)) {
+		if now.After(s.until) {
 			delete(h.answers, digest)
 		}
 	}
 }
 
 // ledgerTime is the median time of a head's cosignatures, or what it was before if that is later.
-func (h *Holder) ledgerTime(head ledger.Head) (time.Time, error) {
-	median, err := bundle.Median(head.Times)
-	if err != nil {
-		return median, err
+func (h *Holder) ledgerTime(head ledger.Head) (now, median time.Time, err error) {
+	if median, err = bundle.Median(head.Times); err != nil {
+		return now, median, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if median.After(h.now) {
 		h.now = median
 	}
-	return h.now, nil
+	return h.now, median, nil
 }
 
 func (h *Holder) origin() string { return h.opts.Config.Origin(h.opts.Member) }

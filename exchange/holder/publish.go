@@ -26,10 +26,14 @@ func (h *Holder) publish(ctx context.Context, e entry.Entry) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("publishing %s: %w", e.Kind(), err)
 	}
-	if err := h.opts.Ledger.WaitFinal(ctx, indexes[0]); err != nil {
-		return 0, fmt.Errorf("waiting for %s to be final (it is on this member's log at %d): %w", e.Kind(), indexes[0], err)
+	return indexes[0], h.final(ctx, e, indexes[0])
+}
+
+func (h *Holder) final(ctx context.Context, e entry.Entry, index uint64) error {
+	if err := h.opts.Ledger.WaitFinal(ctx, index); err != nil {
+		return fmt.Errorf("waiting for %s to be final (it is on this member's log at %d): %w", e.Kind(), index, err)
 	}
-	return indexes[0], nil
+	return nil
 }
 
 // DeclareDataset announces a dataset from a schema document and returns its entry's index. How the source file maps to the schema
@@ -137,6 +141,8 @@ func (h *Holder) PublishPolicy(ctx context.Context, d *policy.Document) (uint64,
 	if err != nil {
 		return 0, err
 	}
+	h.granting.Lock()
+	defer h.granting.Unlock()
 	if old, index, ok := h.all().Policy(d.Policy, d.Version); ok {
 		if old.Source == e.Source && old.Declare == e.Declare {
 			return index, h.opts.Ledger.WaitFinal(ctx, index)
@@ -153,10 +159,8 @@ func (h *Holder) Accept(ctx context.Context, offer entry.Ref) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, a := range h.all().Agreements() {
-		if a.Accept.Offer == offer && !a.Revoked {
-			return a.Index, h.opts.Ledger.WaitFinal(ctx, a.Index)
-		}
+	if index, ok := h.accepted(offer); ok {
+		return index, h.opts.Ledger.WaitFinal(ctx, index)
 	}
 	p, index, ok := h.all().Policy(terms.Policy, terms.PolicyVersion)
 	if !ok || index != terms.PolicyIndex {
@@ -175,11 +179,26 @@ func (h *Holder) Accept(ctx context.Context, offer entry.Ref) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	h.granting.Lock()
+	defer h.granting.Unlock()
+	if index, ok := h.accepted(offer); ok { // by a call that was faster to learn the budget
+		return index, h.opts.Ledger.WaitFinal(ctx, index)
+	}
 	accept, err := h.publish(ctx, entry.AgreementAccept{Offer: offer, Terms: terms, Time: entry.FormatTime(h.opts.Now())})
 	if err != nil {
 		return 0, err
 	}
 	return accept, h.keepBudget(accept, budget)
+}
+
+// accepted finds the agreement in force that an offer led to.
+func (h *Holder) accepted(offer entry.Ref) (uint64, bool) {
+	for _, a := range h.all().Agreements() {
+		if a.Accept.Offer == offer && !a.Revoked {
+			return a.Index, true
+		}
+	}
+	return 0, false
 }
 
 // Reject answers an offer with no.
@@ -195,7 +214,14 @@ func (h *Holder) Revoke(ctx context.Context, accept uint64, reason string) (uint
 	if _, ok := h.all().Agreement(accept); !ok {
 		return 0, fmt.Errorf("revoking agreement %d: none in force: %w", accept, ErrOffer)
 	}
-	return h.publish(ctx, entry.AgreementRevoke{Accept: accept, Reason: reason, Time: entry.FormatTime(h.opts.Now())})
+	e := entry.AgreementRevoke{Accept: accept, Reason: reason, Time: entry.FormatTime(h.opts.Now())}
+	h.ending.Lock()
+	indexes, err := h.opts.Ledger.Append(ctx, e)
+	h.ending.Unlock()
+	if err != nil {
+		return 0, fmt.Errorf("publishing %s: %w", e.Kind(), err)
+	}
+	return indexes[0], h.final(ctx, e, indexes[0])
 }
 
 // offered reads an offer from the replica of its requester's log.
@@ -212,7 +238,7 @@ func (h *Holder) offered(ref entry.Ref) (entry.Terms, error) {
 	if err != nil || len(raw) != 1 || entry.Hash(raw[0]) != ref.Hash {
 		return entry.Terms{}, fmt.Errorf("reading an offer: another entry stands there: %w", ErrOffer)
 	}
-	offer, ok := h.opts.Ledger.View(ref.Origin, head.Size).Offer(ref.Index)
+	offer, ok := h.opts.Ledger.View(ref.Origin, ^uint64(0)).Offer(ref.Index)
 	if !ok || offer.Terms.Requester != owner.Name || offer.Terms.Holder != h.opts.Member {
 		return entry.Terms{}, fmt.Errorf("reading an offer: it is withdrawn or not for this member: %w", ErrOffer)
 	}

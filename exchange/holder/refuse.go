@@ -8,6 +8,7 @@ import (
 // Codes of refusals. A refusal is signed, receipted and promised like an answer.
 const (
 	CodeExpired       = "query_expired"
+	CodeEarly         = "query_not_yet_valid"
 	CodeReplayed      = "query_id_reused"
 	CodeUnknownPolicy = "unknown_policy"
 	CodeNoEpoch       = "no_epoch"
@@ -24,10 +25,11 @@ const (
 // remedies tell the requester what to try next; none of them says anything about the subject.
 var remedies = map[string]string{
 	CodeExpired:              "the query's time is over; sign a new one",
+	CodeEarly:                "the query is dated ahead of the ledger's time; set this member's clock and sign a new one",
 	CodeReplayed:             "another query bears this id; draw a new id",
 	CodeUnknownPolicy:        "no such policy version is in force here; look at this member's policies on the ledger",
 	CodeNoEpoch:              "the dataset has no committed epoch yet; ask the holder to import it",
-	CodeStaleEpoch:           "the newest epoch is older than the query accepts; raise the maximum age or ask the holder to import",
+	CodeStaleEpoch:           "the newest epoch is older than the query accepts, or dated in the future; raise the maximum age or ask the holder to import",
 	CodeSubject:              "the subject id is not in the form of the dataset's identifier scheme",
 	CodeOpening:              "subject and nonce do not make the query's tag",
 	CodeBudget:               "the agreement's budget is used up, for this subject or in all; agree on a new one",
@@ -64,6 +66,8 @@ const (
 	CodeBusy      = "busy"
 	CodeNotFresh  = "ledger_not_fresh"
 	CodeNotYet    = "not_yet"
+
+	CodeConfiguration = "configuration_expired"
 )
 
 // ErrRequest is the sentinel of every RequestError.

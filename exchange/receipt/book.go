@@ -13,6 +13,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/grille-gateway/grille/exchange/journal"
 )
 
 // A Journal keeps frames: Append returns once the frame is on disk for good.
@@ -49,12 +51,28 @@ type Book struct {
 	opts    Options
 	journal Journal
 
+	closing   sync.Mutex   // one run over the beats that are due at a time: a beat is logged once
 	recording sync.RWMutex // held for reading while a receipt is under way, for writing while a beat closes
 	mu        sync.Mutex   // guards what follows
 	beats     map[uint64]map[uint32]Hash
 	closed    uint64 // no receipt may join this beat or an earlier one
 	first     uint64 // the beat in which this process began
+	trees     []closedBeat
+	failed    error // why it is not known what the journal holds
 }
+
+// closedBeat is a beat on the log with its tree: nothing joins it any more. The newest keptTrees are at hand, since that is when paths
+// are asked for, and a tree costs as much as the beat was busy.
+type closedBeat struct {
+	beat uint64
+	tree *Tree
+}
+
+const keptTrees = 4
+
+// maxCatchUp bounds the idle beats that are logged at once after the process or its clock stood still. Whoever sees the gap knows
+// already that nobody was answered in it.
+const maxCatchUp = 1024
 
 type frame struct {
 	Kind    string          `json:"kind"`
@@ -153,7 +171,12 @@ func (b *Book) append(f frame, payload any) error {
 	if err != nil {
 		return err
 	}
-	return b.journal.Append(sealed)
+	if err = b.journal.Append(sealed); err != nil && !errors.Is(err, journal.ErrFrameSize) {
+		b.mu.Lock()
+		b.failed = fmt.Errorf("the journal may or may not hold a receipt, restart the gateway to find out: %w", err)
+		b.mu.Unlock()
+	}
+	return err
 }
 
 // reserve draws a free random place in the open beat.
@@ -194,10 +217,15 @@ func (b *Book) putLocked(beat uint64, place uint32, receipt Hash) {
 	b.beats[beat][place] = receipt
 }
 
-// Run logs one batch at each beat until ctx ends. A publish that fails is tried again with the same root.
+// Run logs one batch at each beat until ctx ends. A publish that fails is tried again with the same root. A journal that fails ends it
+// with an error: the process has to stop.
 func (b *Book) Run(ctx context.Context) error {
 	for {
-		if err := b.CloseBeats(ctx); err != nil && ctx.Err() == nil {
+		err := b.CloseBeats(ctx)
+		if failed := b.failure(); failed != nil {
+			return fmt.Errorf("logging receipts: %w", failed)
+		}
+		if err != nil && ctx.Err() == nil {
 			b.opts.Logger.Warn("receipts batch not logged yet", slog.Any("error", err))
 		}
 		now := b.opts.Now()
@@ -210,8 +238,16 @@ func (b *Book) Run(ctx context.Context) error {
 	}
 }
 
+func (b *Book) failure() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failed
+}
+
 // CloseBeats logs the batch of every beat that is over and not on the log yet.
 func (b *Book) CloseBeats(ctx context.Context) error {
+	b.closing.Lock()
+	defer b.closing.Unlock()
 	for _, beat := range b.due() {
 		tree, err := b.shut(beat)
 		if err != nil {
@@ -242,7 +278,7 @@ func (b *Book) due() []uint64 {
 		want(last + 1)
 		want(last + 2)
 	}
-	for beat := max(b.first, last+1); beat < current; beat++ {
+	for beat := max(b.first, last+1, current-min(current, maxCatchUp)); beat < current; beat++ {
 		want(beat)
 	}
 	for beat, receipts := range b.beats {
@@ -264,7 +300,11 @@ func (b *Book) shut(beat uint64) (*Tree, error) {
 	defer b.recording.Unlock()
 	b.mu.Lock()
 	b.closed = max(b.closed, beat)
+	failed := b.failed
 	b.mu.Unlock()
+	if failed != nil { // a root with or without a receipt in doubt would break the promises beside it
+		return nil, failed
+	}
 	return b.tree(beat)
 }
 
@@ -296,7 +336,7 @@ func (b *Book) Prove(beat uint64, place uint32) (Proof, Hash, error) {
 	if last, ok := b.opts.LastPublished(); !ok || beat > last {
 		return Proof{}, Hash{}, fmt.Errorf("proving a receipt: %w", ErrOpenBeat)
 	}
-	tree, err := b.tree(beat)
+	tree, err := b.closedTree(beat)
 	if err != nil {
 		return Proof{}, Hash{}, err
 	}
@@ -305,4 +345,25 @@ func (b *Book) Prove(beat uint64, place uint32) (Proof, Hash, error) {
 		return Proof{}, Hash{}, err
 	}
 	return Proof{Path: path}, tree.Root(), nil
+}
+
+// closedTree is the tree of a beat that is on the log.
+func (b *Book) closedTree(beat uint64) (*Tree, error) {
+	b.mu.Lock()
+	for _, c := range b.trees {
+		if c.beat == beat {
+			b.mu.Unlock()
+			return c.tree, nil
+		}
+	}
+	b.mu.Unlock()
+	tree, err := b.tree(beat)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.trees = append(b.trees, closedBeat{beat, tree})
+	b.trees = slices.Clone(b.trees[max(0, len(b.trees)-keptTrees):])
+	return tree, nil
 }

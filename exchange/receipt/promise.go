@@ -3,6 +3,7 @@ package receipt
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -28,8 +29,11 @@ func BeatAt(t time.Time, length time.Duration) uint64 {
 
 // BeatStart is the first instant of a beat.
 func BeatStart(beat uint64, length time.Duration) time.Time {
-	return time.Unix(0, int64(beat)*int64(length)).UTC()
+	return time.Unix(0, int64(min(beat, lastBeat(length)))*int64(length)).UTC()
 }
+
+// lastBeat is the last beat that begins within what Unix nanoseconds can say, in 2262. Beyond it, times would wrap around to ours.
+func lastBeat(length time.Duration) uint64 { return uint64(math.MaxInt64 / int64(length)) }
 
 // Deadline is when the batch of a beat has to be final: two beat lengths after that beat began, so that at least one whole beat
 // is left to append the batch and make it final.
@@ -42,7 +46,7 @@ func (p *Promise) Check(length time.Duration) error {
 	if p.Version != 1 {
 		return fmt.Errorf("checking a promise: version %d: %w", p.Version, ErrEncoding)
 	}
-	if p.Beat > 1<<40 || p.Deadline != Deadline(p.Beat, length).Format(time.RFC3339) {
+	if p.Beat > lastBeat(length)-2 || p.Deadline != Deadline(p.Beat, length).Format(time.RFC3339) {
 		return fmt.Errorf("checking a promise: deadline is not that of its beat: %w", ErrEncoding)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package receipt
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
@@ -29,43 +30,47 @@ type Leaf struct {
 //	empty = HMAC-SHA-256(seed, level || index), level 0 at the leaves
 type Tree struct {
 	seed   Hash
-	leaves []Leaf // sorted by place, places distinct
+	leaves []Leaf        // sorted by place, places distinct
+	forks  map[spot]Hash // both children of every node that has leaves on both sides: the only busy siblings
+	root   Hash
+}
+
+// spot is a node's place in the tree.
+type spot struct {
+	level int
+	index uint64
 }
 
 // NewTree builds the tree of a beat. Two leaves at one place are refused: the caller draws another place.
 func NewTree(seed Hash, leaves []Leaf) (*Tree, error) {
 	sorted := slices.Clone(leaves)
-	slices.SortFunc(sorted, func(a, b Leaf) int { return int(int64(a.Place) - int64(b.Place)) })
+	slices.SortFunc(sorted, func(a, b Leaf) int { return cmp.Compare(a.Place, b.Place) })
 	for i := 1; i < len(sorted); i++ {
 		if sorted[i].Place == sorted[i-1].Place {
 			return nil, fmt.Errorf("building a receipt tree: two receipts at one place")
 		}
 	}
-	return &Tree{seed: seed, leaves: sorted}, nil
+	t := &Tree{seed: seed, leaves: sorted, forks: make(map[spot]Hash, 2*len(sorted))}
+	t.root = t.node(sorted, Depth, 0)
+	return t, nil
 }
 
 // Root is the hash that the receipts.batch entry carries.
-func (t *Tree) Root() Hash { return t.node(t.leaves, Depth, 0) }
+func (t *Tree) Root() Hash { return t.root }
 
-// Path returns the Depth sibling hashes from the leaf at place up to the root.
+// Path returns the Depth sibling hashes from the leaf at place up to the root. It costs Depth hashes, however busy the beat was.
 func (t *Tree) Path(place uint32) ([]Hash, error) {
-	if _, ok := slices.BinarySearchFunc(t.leaves, place, func(l Leaf, p uint32) int {
-		return int(int64(l.Place) - int64(p))
-	}); !ok {
+	if _, ok := slices.BinarySearchFunc(t.leaves, place, func(l Leaf, p uint32) int { return cmp.Compare(l.Place, p) }); !ok {
 		return nil, fmt.Errorf("opening a receipt path: no receipt at that place")
 	}
 	path := make([]Hash, Depth)
-	leaves := t.leaves
-	for level := Depth; level > 0; level-- {
-		index := uint64(place) >> level
-		left, right := split(leaves, level, index)
-		if place>>(level-1)&1 == 0 {
-			path[level-1] = t.node(right, level-1, 2*index+1)
-			leaves = left
-		} else {
-			path[level-1] = t.node(left, level-1, 2*index)
-			leaves = right
+	for level := range path {
+		sibling := spot{level, uint64(place)>>level ^ 1}
+		busy, ok := t.forks[sibling]
+		if !ok {
+			busy = t.empty(sibling.level, sibling.index)
 		}
+		path[level] = busy
 	}
 	return path, nil
 }
@@ -79,7 +84,11 @@ func (t *Tree) node(leaves []Leaf, level int, index uint64) Hash {
 		return leafHash(leaves[0].Receipt)
 	}
 	left, right := split(leaves, level, index)
-	return nodeHash(t.node(left, level-1, 2*index), t.node(right, level-1, 2*index+1))
+	a, b := t.node(left, level-1, 2*index), t.node(right, level-1, 2*index+1)
+	if len(left) > 0 && len(right) > 0 {
+		t.forks[spot{level - 1, 2 * index}], t.forks[spot{level - 1, 2*index + 1}] = a, b
+	}
+	return nodeHash(a, b)
 }
 
 func split(leaves []Leaf, level int, index uint64) (left, right []Leaf) {

@@ -97,3 +97,19 @@ func TestHashTextIsCanonical(t *testing.T) {
 		}
 	}
 }
+
+// TestPathsOfABusyBeatAreCheap asks for every path of a beat of 8000 receipts. If each cost the whole tree, this would take hours.
+func TestPathsOfABusyBeatAreCheap(t *testing.T) {
+	tree, leaves := sampleTree(t, 8000)
+	for i, l := range leaves {
+		path, err := tree.Path(l.Place)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%97 == 0 {
+			if err := VerifyPath(tree.Root(), l.Receipt, l.Place, path); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package requester
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -77,11 +78,13 @@ func (r *Requester) Ask(ctx context.Context, question Question) (*Result, error)
 	}
 	r.mu.Lock()
 	r.file(*s)
+	a := r.cases[s.ID]
 	r.mu.Unlock()
-	return r.send(ctx, s)
+	return r.send(ctx, a)
 }
 
-// Resend sends a query's bytes again, or returns what already came of it.
+// Resend returns what came of a query, or sends its bytes again. A reply that was rejected is judged again first: the replica may
+// have been behind it.
 func (r *Requester) Resend(ctx context.Context, id string) (*Result, error) {
 	r.mu.Lock()
 	a := r.cases[id]
@@ -89,10 +92,7 @@ func (r *Requester) Resend(ctx context.Context, id string) (*Result, error) {
 	if a == nil {
 		return nil, fmt.Errorf("sending again: %w", ErrUnknownQuery)
 	}
-	if result, err := r.Result(id); err != nil || result.State != StateSent {
-		return result, err
-	}
-	return r.send(ctx, &a.sent)
+	return r.send(ctx, a)
 }
 
 // sign drafts the query of a question and signs it.
@@ -111,6 +111,13 @@ func (r *Requester) sign(question Question) (*sentRecord, error) {
 
 // Draft checks the question against the holder's log and makes its query, with a new id, nonce and tag. Nothing is kept or sent.
 func (r *Requester) Draft(question Question) (*bundle.Query, *bundle.Opening, error) {
+	now, life := r.opts.Now(), question.Life
+	if end, err := entry.ParseTime(r.opts.Config.Expires); err != nil || now.After(end) {
+		return nil, nil, fmt.Errorf("asking: the network configuration has expired: %w", ErrQuestion)
+	}
+	if question.MaxAge%time.Second != 0 { // a part of a second would round to no limit at all
+		return nil, nil, fmt.Errorf("asking: the maximum age is not in whole seconds: %w", ErrQuestion)
+	}
 	policy, scheme, err := r.find(&question)
 	if err != nil {
 		return nil, nil, err
@@ -131,7 +138,6 @@ func (r *Requester) Draft(question Question) (*bundle.Query, *bundle.Opening, er
 	if _, err := rand.Read(id); err != nil {
 		return nil, nil, fmt.Errorf("asking: drawing an id: %w", err)
 	}
-	now, life := r.opts.Now(), question.Life
 	if life == 0 {
 		life = defaultLife
 	}
@@ -167,11 +173,33 @@ func (r *Requester) find(q *Question) (entry.PolicyPublish, string, error) {
 	if !ok {
 		return none, "", fmt.Errorf("asking: %s has no such policy in force; see its policies on the ledger: %w", q.Holder, ErrQuestion)
 	}
+	if r.withdrew(q, &p) {
+		return none, "", fmt.Errorf("asking: this member withdrew its offer for this question; make a new one: %w", ErrQuestion)
+	}
 	declared, ok := v.Declare(p.Declare)
 	if !ok {
 		return none, "", fmt.Errorf("asking: the policy's dataset is not declared: %w", ErrQuestion)
 	}
 	return p, declared.Scheme, nil
+}
+
+// withdrew reports whether this member offered to ask this question and took every such offer back, which binds it at once. Whether
+// there is an agreement at all is for the holder to say.
+func (r *Requester) withdrew(q *Question, p *entry.PolicyPublish) bool {
+	withdrawn := false
+	for _, o := range r.opts.Ledger.View(r.origin(), ^uint64(0)).Offers() {
+		t := &o.Offer.Terms
+		missing := func(column string) bool { return !slices.Contains(t.Disclose, column) }
+		if t.Holder != q.Holder || t.Policy != p.Policy || t.PolicyVersion != p.Version || t.Purpose != q.Purpose ||
+			t.LegalBasis != q.LegalBasis || slices.ContainsFunc(q.Disclose, missing) {
+			continue
+		}
+		if !o.Withdrawn {
+			return false
+		}
+		withdrawn = true
+	}
+	return withdrawn
 }
 
 func newest(v *view.View, name string, version int) (found entry.PolicyPublish, ok bool) {
@@ -183,8 +211,20 @@ func newest(v *view.View, name string, version int) (found entry.PolicyPublish, 
 	return found, ok
 }
 
-// send carries the query until there is a reply, the query expires or ctx ends. The same bytes are safe to send again.
-func (r *Requester) send(ctx context.Context, s *sentRecord) (*Result, error) {
+// send carries the query until there is a reply, the query expires or ctx ends. The same bytes are safe to send again; a query that
+// another call is sending waits for what comes of it.
+func (r *Requester) send(ctx context.Context, a *asked) (*Result, error) {
+	s := &a.sent
+	select {
+	case a.turn <- struct{}{}:
+		defer func() { <-a.turn }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("asking %s: %w: %w", s.Holder, ErrNoReply, ctx.Err())
+	}
+	result, err := r.settled(a)
+	if result != nil || err != nil {
+		return result, err
+	}
 	request, err := bundle.Encode(&bundle.Request{Query: s.Query, Opening: s.Opening})
 	if err != nil {
 		return nil, fmt.Errorf("asking: %w", err)
@@ -211,7 +251,26 @@ func (r *Requester) send(ctx context.Context, s *sentRecord) (*Result, error) {
 	}
 	took := time.Since(started)
 	r.await(ctx, s.Holder, reply)
-	return r.receive(s, reply, took)
+	return r.receive(a, reply, took)
+}
+
+// settled returns what came of a query, or nil while it is worth sending. The caller has its turn.
+func (r *Requester) settled(a *asked) (*Result, error) {
+	r.mu.Lock()
+	old := a.result
+	r.mu.Unlock()
+	switch {
+	case old == nil:
+		return nil, nil
+	case old.Rejected == "":
+		return r.Result(a.sent.ID)
+	}
+	result, err := r.receive(a, old.Reply, old.Timing.Answer)
+	expires, e := entry.ParseTime(a.sent.Expires)
+	if err == nil && result.Rejected != "" && e == nil && r.opts.Now().Before(expires) {
+		return nil, nil
+	}
+	return result, err
 }
 
 // replicaWait is how long an answer may be ahead of this member's replica of the holder's log: the head that it stands on is
@@ -245,7 +304,8 @@ func (r *Requester) await(ctx context.Context, member string, data []byte) {
 }
 
 // receive verifies a reply and keeps it, believed or not.
-func (r *Requester) receive(s *sentRecord, data []byte, took time.Duration) (*Result, error) {
+func (r *Requester) receive(a *asked, data []byte, took time.Duration) (*Result, error) {
+	s := &a.sent
 	record := &resultRecord{ID: s.ID, Reply: data, Timing: Timing{Answer: took}}
 	started := time.Now()
 	err := r.judge(s, data, record)
@@ -256,11 +316,16 @@ func (r *Requester) receive(s *sentRecord, data []byte, took time.Duration) (*Re
 	} else if err != nil {
 		return nil, fmt.Errorf("reading the reply of %s: %w", s.Holder, err)
 	}
-	if err := r.opts.Book.Keep(KindResult, record); err != nil {
-		return nil, err
+	r.mu.Lock()
+	known := a.result != nil && a.result.Rejected == record.Rejected && bytes.Equal(a.result.Reply, data)
+	r.mu.Unlock()
+	if !known {
+		if err := r.opts.Book.Keep(KindResult, record); err != nil {
+			return nil, err
+		}
 	}
 	r.mu.Lock()
-	r.cases[s.ID].result = record
+	a.settle(record)
 	r.mu.Unlock()
 	return r.Result(s.ID)
 }
@@ -297,11 +362,18 @@ func (r *Requester) judgeRefusal(s *sentRecord, signed *bundle.SignedRefusal, re
 		return &bundle.Refused{Reason: bundle.ReasonHeader, Err: err}
 	}
 	digest := bundle.QueryDigest(&s.Query)
-	if no.Version != 1 || no.Query != digest {
+	if err := no.Check(); err != nil {
+		return &bundle.Refused{Reason: bundle.ReasonEncoding, Err: err}
+	}
+	if no.Query != digest {
 		return &bundle.Refused{Reason: bundle.ReasonHeader, Err: errors.New("the refusal is of another query")}
 	}
 	want := receipt.Digest(signed.Salt, digest, receipt.OutcomeRefused, signed.Refusal.Digest(bundle.LabelRefusal))
-	if _, err := bundle.OpenPromise(&signed.Promise, key, r.opts.Config, s.Holder, digest, want); err != nil {
+	issued, err := entry.ParseTime(s.Issued)
+	if err != nil {
+		return err
+	}
+	if _, err := bundle.OpenPromise(&signed.Promise, key, r.opts.Config, s.Holder, digest, want, issued, r.opts.Now()); err != nil {
 		return &bundle.Refused{Reason: bundle.ReasonPromise, Err: err}
 	}
 	record.Refusal, record.Message = no.Code, no.Message

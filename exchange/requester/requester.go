@@ -60,10 +60,19 @@ type Requester struct {
 //	  |        `--refused, by holder or by verification--> refused
 //	  `--expired without a reply--> stays sent: Resend says so
 type asked struct {
-	sent   sentRecord
-	result *resultRecord
-	logged *bundle.ReceiptInclude
-	broken bool
+	sent     sentRecord
+	turn     chan struct{} // holds one token while the query is sent and its reply judged
+	result   *resultRecord
+	logged   *bundle.ReceiptInclude
+	missed   bool // the batch was not final by the promise's deadline
+	unproved bool // it was, and the holder does not show the receipt under it
+}
+
+// settle takes a result, unless there is one that was believed: no later reply takes its place.
+func (a *asked) settle(result *resultRecord) {
+	if a.result == nil || a.result.Rejected != "" {
+		a.result = result
+	}
 }
 
 // Kinds of journal payloads.
@@ -142,7 +151,7 @@ func (r *Requester) Replay(kind string, payload []byte) error {
 		if json.Unmarshal(payload, &s) != nil || r.cases[s.ID] == nil {
 			return bad()
 		}
-		r.cases[s.ID].result = &s
+		r.cases[s.ID].settle(&s)
 	case KindLogged:
 		var s loggedRecord
 		var include bundle.ReceiptInclude
@@ -161,7 +170,7 @@ func (r *Requester) Replay(kind string, payload []byte) error {
 }
 
 func (r *Requester) file(s sentRecord) {
-	r.cases[s.ID] = &asked{sent: s}
+	r.cases[s.ID] = &asked{sent: s, turn: make(chan struct{}, 1)}
 	r.order = append(r.order, s.ID)
 }
 
@@ -183,8 +192,11 @@ func (r *Requester) Offer(ctx context.Context, t entry.Terms, b agreement.Budget
 	if !ok {
 		return entry.Ref{}, fmt.Errorf("offering an agreement: %s has published no policy %s version %d: %w", t.Holder, t.Policy, t.PolicyVersion, ErrOffer)
 	}
+	if max(len(t.Purpose), len(t.LegalBasis)) > bundle.MaxText {
+		return entry.Ref{}, fmt.Errorf("offering an agreement: purpose or legal basis of more than %d bytes, which no query can repeat: %w", bundle.MaxText, ErrOffer)
+	}
 	t.Requester, t.PolicyIndex, t.BudgetCommitment = r.opts.Member, index, b.Commitment()
-	slices.Sort(t.Disclose)
+	t.Disclose = slices.Sorted(slices.Values(t.Disclose))
 	if err := r.opts.Book.Keep(KindOffer, offerRecord{Commitment: t.BudgetCommitment, Budget: b}); err != nil {
 		return entry.Ref{}, err
 	}
@@ -199,6 +211,18 @@ func (r *Requester) Offer(ctx context.Context, t entry.Terms, b agreement.Budget
 		return entry.Ref{}, fmt.Errorf("waiting for the offer to be final: %w", err)
 	}
 	return r.ref(indexes[0])
+}
+
+// Withdraw takes an offer back. It binds this gateway from the moment its entry is appended, and the holder once replicated.
+func (r *Requester) Withdraw(ctx context.Context, offer uint64, reason string) (uint64, error) {
+	if _, ok := r.opts.Ledger.View(r.origin(), ^uint64(0)).Offer(offer); !ok {
+		return 0, fmt.Errorf("withdrawing offer %d: none stands there: %w", offer, ErrOffer)
+	}
+	indexes, err := r.opts.Ledger.Append(ctx, entry.AgreementWithdraw{Offer: offer, Reason: reason, Time: entry.FormatTime(r.opts.Now())})
+	if err != nil {
+		return 0, fmt.Errorf("withdrawing an offer: %w", err)
+	}
+	return indexes[0], nil
 }
 
 func (r *Requester) origin() string { return r.opts.Config.Origin(r.opts.Member) }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/grille-gateway/grille/exchange/bundle"
 	"github.com/grille-gateway/grille/exchange/receipt"
+	"github.com/grille-gateway/grille/ledger"
 	"github.com/grille-gateway/grille/ledger/entry"
 )
 
@@ -27,7 +28,7 @@ func (r *Requester) Result(id string) (*Result, error) {
 
 func (a *asked) describe() *Result {
 	result := &Result{ID: a.sent.ID, Holder: a.sent.Holder, Policy: a.sent.Policy, Version: a.sent.Version,
-		Purpose: a.sent.Purpose, Issued: a.sent.Issued, State: StateSent, Broken: a.broken}
+		Purpose: a.sent.Purpose, Issued: a.sent.Issued, State: StateSent, Broken: a.missed || a.unproved}
 	if a.result == nil {
 		return result
 	}
@@ -93,19 +94,30 @@ var ErrNoAnswer = errors.New("the query has no verified answer")
 func (r *Requester) Resume(ctx context.Context) {
 	now := r.opts.Now()
 	r.mu.Lock()
-	var open []*sentRecord
+	open := map[string][]*asked{}
 	for _, id := range r.order {
 		a := r.cases[id]
 		if expires, err := entry.ParseTime(a.sent.Expires); a.result == nil && err == nil && now.Before(expires) {
-			open = append(open, &a.sent)
+			open[a.sent.Holder] = append(open[a.sent.Holder], a)
 		}
 	}
 	r.mu.Unlock()
-	for _, s := range open {
-		if _, err := r.send(ctx, s); err != nil && ctx.Err() == nil {
-			r.opts.Logger.Warn("a query from before the restart has no reply", slog.String("peer", s.Holder), slog.Any("error", err))
+	eachHolder(open, func(list []*asked) {
+		for _, a := range list {
+			if _, err := r.send(ctx, a); err != nil && ctx.Err() == nil {
+				r.opts.Logger.Warn("a query from before the restart has no reply", slog.String("peer", a.sent.Holder), slog.Any("error", err))
+			}
 		}
+	})
+}
+
+// eachHolder works on what is open with each member at the same time: one that is silent holds up nobody else's.
+func eachHolder(open map[string][]*asked, work func([]*asked)) {
+	var all sync.WaitGroup
+	for _, list := range open {
+		all.Go(func() { work(list) })
 	}
+	all.Wait()
 }
 
 // Run takes up queries that a restart interrupted and follows promises until ctx ends: each receipt's path is fetched once its
@@ -129,28 +141,35 @@ func (r *Requester) Run(ctx context.Context) error {
 // Follow looks once after every promise that is not settled.
 func (r *Requester) Follow(ctx context.Context) {
 	r.mu.Lock()
-	var open []string
-	for id, a := range r.cases {
+	open := map[string][]*asked{}
+	for _, a := range r.cases {
 		if a.result != nil && a.logged == nil && a.result.Rejected == "" {
-			open = append(open, id)
+			open[a.sent.Holder] = append(open[a.sent.Holder], a)
 		}
 	}
 	r.mu.Unlock()
-	for _, id := range open {
-		if ctx.Err() != nil {
-			return
+	eachHolder(open, func(list []*asked) {
+		silent := false // a member that did not answer is not asked again in this round
+		for _, a := range list {
+			if ctx.Err() != nil {
+				return
+			}
+			err := r.follow(ctx, a, silent)
+			silent = silent || errors.Is(err, errSilent)
+			if err != nil {
+				r.opts.Logger.Debug("receipt path not fetched yet", slog.Any("error", err))
+			}
 		}
-		if err := r.follow(ctx, id); err != nil {
-			r.opts.Logger.Debug("receipt path not fetched yet", slog.Any("error", err))
-		}
-	}
+	})
 }
 
-func (r *Requester) follow(ctx context.Context, id string) error {
+var errSilent = errors.New("the holder does not answer")
+
+// follow looks after one promise. Its batch is on this member's replica or not; the path is the holder's to show.
+func (r *Requester) follow(ctx context.Context, a *asked, silent bool) error {
 	r.mu.Lock()
-	a := r.cases[id]
-	r.mu.Unlock()
 	reply, err := bundle.DecodeReply(a.result.Reply)
+	r.mu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -164,9 +183,21 @@ func (r *Requester) follow(ctx context.Context, id string) error {
 	if !ok {
 		return fmt.Errorf("following a promise: %w", receipt.ErrOpenBeat)
 	}
-	if _, _, ok := r.opts.Ledger.View(origin, head.Size).Batch(p.Beat); !ok {
-		return r.late(a, &p)
+	_, index, ok := r.opts.Ledger.View(origin, head.Size).Batch(p.Beat)
+	if !ok {
+		return r.late(a, &p, head, &a.missed, "receipt promise broken: no batch by its deadline", receipt.ErrOpenBeat)
 	}
+	err = errSilent
+	if !silent {
+		err = r.fetch(ctx, a, &p, index, signed)
+	}
+	if err != nil { // downtime excuses nothing
+		return r.late(a, &p, head, &a.unproved, "receipt promise broken: not shown to be under its batch", err)
+	}
+	return nil
+}
+
+func (r *Requester) fetch(ctx context.Context, a *asked, p *receipt.Promise, index uint64, signed *bundle.Signed) error {
 	request, err := bundle.Encode(&bundle.ReceiptRequest{Promise: *signed})
 	if err != nil {
 		return err
@@ -174,10 +205,13 @@ func (r *Requester) follow(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	data, err := r.opts.Peer.ReceiptPath(ctx, a.sent.Holder, request)
+	if err != nil && r.opts.Peer.Retry(err) {
+		return fmt.Errorf("%w: %w", errSilent, err)
+	}
 	if err != nil {
 		return err
 	}
-	return r.settle(a, &p, origin, data)
+	return r.settle(a, p, index, data)
 }
 
 func promiseOf(reply *bundle.Reply) *bundle.Signed {
@@ -187,36 +221,47 @@ func promiseOf(reply *bundle.Reply) *bundle.Signed {
 	return &reply.Refusal.Promise
 }
 
-// late reports a promise whose batch is missing after its deadline.
-func (r *Requester) late(a *asked, p *receipt.Promise) error {
+// late reports, once, a promise that was not kept by its deadline. That it is over is known from the holder's own log, or from this
+// member's clock when the log is silent.
+func (r *Requester) late(a *asked, p *receipt.Promise, head ledger.Head, flag *bool, message string, cause error) error {
 	deadline, err := entry.ParseTime(p.Deadline)
-	if err != nil || r.opts.Now().Before(deadline) {
+	if err != nil {
 		return err
 	}
+	median, err := bundle.Median(head.Times)
+	if err != nil {
+		return err
+	}
+	if !median.After(deadline) && !r.opts.Now().After(deadline.Add(bundle.Window(r.opts.Config))) {
+		return cause
+	}
 	r.mu.Lock()
-	first := !a.broken
-	a.broken = true
+	first := !*flag
+	*flag = true
 	r.mu.Unlock()
 	if first {
-		r.opts.Logger.Error("receipt promise broken", slog.String("peer", a.sent.Holder), slog.Uint64("beat", p.Beat))
+		r.opts.Logger.Error(message, slog.String("peer", a.sent.Holder), slog.Uint64("beat", p.Beat))
 	}
-	return fmt.Errorf("following a promise: %w", receipt.ErrBroken)
+	return fmt.Errorf("following a promise: %w: %w", receipt.ErrBroken, cause)
 }
 
-// settle checks a path and keeps it with the answer.
-func (r *Requester) settle(a *asked, p *receipt.Promise, origin string, data []byte) error {
+// settle checks a path, which must lead to the one batch of its beat that counts, and keeps it with the answer.
+func (r *Requester) settle(a *asked, p *receipt.Promise, index uint64, data []byte) error {
 	include, err := bundle.DecodeReceipt(data)
 	if err != nil {
 		return err
 	}
-	if err := bundle.CheckReceipt(r.opts.Config, p, origin, include); err != nil {
+	if err := bundle.CheckReceipt(r.opts.Config, p, r.opts.Config.Origin(a.sent.Holder), include); err != nil {
 		return err
+	}
+	if include.Batch.Index != index {
+		return fmt.Errorf("checking a receipt: the entry is a second batch of its beat: %w", receipt.ErrBroken)
 	}
 	if err := r.opts.Book.Keep(KindLogged, loggedRecord{ID: a.sent.ID, Receipt: data}); err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	a.logged = include
+	a.logged, a.unproved = include, false
 	return nil
 }

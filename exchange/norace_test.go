@@ -1,0 +1,6 @@
+//go:build !race
+
+package exchange_test
+
+// byteStep is how far apart the bytes are that TestAnyChangedByteIsRefused changes.
+const byteStep = 11
