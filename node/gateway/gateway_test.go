@@ -89,6 +89,12 @@ func freeAddress(t *testing.T) string {
 // newWorld makes the folders of the members, adopted and ready to be opened.
 func newWorld(t *testing.T, members ...string) *world {
 	t.Helper()
+	return newWorldWith(t, func(*network.Params) {}, members...)
+}
+
+// newWorldWith changes the parameters of the network first.
+func newWorldWith(t *testing.T, change func(*network.Params), members ...string) *world {
+	t.Helper()
 	keys, err := circuit()
 	if err != nil {
 		t.Fatal(err)
@@ -108,10 +114,11 @@ func newWorld(t *testing.T, members ...string) *world {
 		cards = append(cards, card)
 	}
 	meta := keys.Metadata()
-	w.config, err = network.Build(instance, network.Params{Mode: network.ModeDemo, Expires: "2036-01-01T00:00:00Z",
-		BeatSeconds: 1, HeartbeatSeconds: 1,
+	params := network.Params{Mode: network.ModeDemo, Expires: "2036-01-01T00:00:00Z", BeatSeconds: 1, HeartbeatSeconds: 1,
 		Schemes:  []network.Scheme{{Name: "person", Pattern: "P-[0-9]{4}", Normalise: "upper", Example: "P-0001"}},
-		Circuits: []network.Circuit{{ID: meta.CircuitID, VerifyingKey: meta.VerifyingKeySHA256, Kind: meta.Kind}}}, cards)
+		Circuits: []network.Circuit{{ID: meta.CircuitID, VerifyingKey: meta.VerifyingKeySHA256, Kind: meta.Kind}}}
+	change(&params)
+	w.config, err = network.Build(instance, params, cards)
 	w.check(err)
 	for _, m := range members {
 		f := w.folder(m)
@@ -432,6 +439,23 @@ func TestOpenRefuses(t *testing.T) {
 	spoil(f.Vault(), "{}", nil, "vault")
 	spoil(f.Key(config.RoleQuery), "x", nil, "query key")
 	w.start(civil) // nothing of this did harm
+}
+
+// Keys that the network does not pin prove nothing to the others, so a gateway does not start with them.
+func TestOpenRefusesOtherCircuitKeys(t *testing.T) {
+	for name, change := range map[string]func(*network.Params){
+		"another verifying key": func(p *network.Params) { p.Circuits[0].VerifyingKey = strings.Repeat("ab", 32) },
+		"another circuit":       func(p *network.Params) { p.Circuits[0].ID = strings.Repeat("ab", 32) },
+		"none":                  func(p *network.Params) { p.Circuits = nil },
+	} {
+		w := newWorldWith(t, change, civil)
+		if g, err := w.open(civil); err == nil || !strings.Contains(err.Error(), "not those that the network pins") {
+			t.Errorf("%s: %v", name, err)
+			if g != nil {
+				w.check(g.Close())
+			}
+		}
+	}
 }
 
 // A gateway whose folder is an old copy stops by itself and says why.

@@ -372,6 +372,40 @@ func TestBadRequests(t *testing.T) {
 	}
 }
 
+// Comparing works both ways: who is ahead tells who is behind.
+func TestCompareTellsTheOneBehind(t *testing.T) {
+	n := newNet(t, "GOV/a", "GOV/b", "GOV/c")
+	n.final("GOV/a", n.append("GOV/a", 0))
+	s, err := ledger.Open(ledger.Options{Dir: n.folder("GOV/x"), Config: n.cfg, Member: "GOV/x", LogKey: testKey("log GOV/x")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := New(Options{Store: s, Peers: end{n.wires, "GOV/x"}, Config: n.cfg, Member: "GOV/x"}) // answers, and does nothing by itself
+	a := New(Options{Store: n.stores["GOV/a"], Peers: direct{x, "GOV/a"}, Config: n.cfg, Member: "GOV/a"})
+	if err := a.compare(t.Context(), "GOV/x"); err != nil {
+		t.Fatal(err)
+	}
+	x.mu.Lock()
+	wanted := x.pulling[n.cfg.Origin("GOV/a")].head.Size
+	x.mu.Unlock()
+	if wanted != 1 {
+		t.Errorf("GOV/x wants %d entries", wanted)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// direct calls one gossip as a member.
+type direct struct {
+	to   *Gossip
+	from string
+}
+
+func (d direct) Call(ctx context.Context, _ string, kind peer.Kind, body []byte) ([]byte, error) {
+	return d.to.Handle(ctx, d.from, kind, body)
+}
+
 // A source that returns other entries than were asked for is not believed.
 func TestLyingSource(t *testing.T) {
 	n := newNet(t, "GOV/a", "GOV/b", "GOV/c")

@@ -265,11 +265,30 @@ func TestHangingHandler(t *testing.T) {
 	case <-time.After(2 * time.Second):
 		t.Fatal("the handler's context did not end")
 	}
-	// The caller's own context ends the neighbour's handler too, long before its time is up.
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := a.Call(ctx, "b", KindQuery, nil); !errors.Is(err, context.DeadlineExceeded) {
+}
+
+// A caller that gives up ends the neighbour's handler, long before the kind's time is up.
+func TestGivingUpEndsTheHandler(t *testing.T) {
+	net := testNetwork(t, "a", "b")
+	a := startNode(t, net, "a", nil)
+	started, ended := make(chan struct{}), make(chan struct{})
+	startNode(t, net, "b", func(o *Options) {
+		o.Handler = func(ctx context.Context, _ string, _ Kind, _ []byte) ([]byte, error) {
+			close(started)
+			<-ctx.Done()
+			close(ended)
+			return nil, ctx.Err()
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-started; cancel() }()
+	if _, err := a.Call(ctx, "b", KindQuery, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled call: %v", err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Fatal("the handler goes on")
 	}
 }
 
