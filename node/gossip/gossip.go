@@ -315,8 +315,11 @@ func (g *Gossip) compare(ctx context.Context, member string) error {
 	if err != nil {
 		return err
 	}
+	if len(body) == 0 {
+		return nil // the same as ours
+	}
 	theirs, err := decodeHeads(body)
-	if err != nil || len(theirs) == 0 {
+	if err != nil {
 		return err
 	}
 	sizes := map[string]uint64{}

@@ -469,7 +469,7 @@ func FuzzDecodeRange(f *testing.F) {
 
 func FuzzDecodeHeads(f *testing.F) {
 	f.Add(encodeHeads(nil))
-	f.Add([]byte{0, 2, 0x31, 0})
+	f.Add([]byte{1, 0, 2, 0x31, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		heads, err := decodeHeads(data)
 		if err == nil && len(heads) > network.MaxMembers {

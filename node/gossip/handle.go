@@ -149,9 +149,10 @@ func decodeRange(data []byte) (origin string, from, to uint64, err error) {
 	return string(name), from, to, nil
 }
 
-// Heads travel as ledger messages one after another, each after a 16-bit length.
+// Heads travel as a byte 1, to tell having none from having the same, and ledger messages, each after a 16-bit length.
 func encodeHeads(heads []ledger.Head) []byte {
 	var b cryptobyte.Builder
+	b.AddUint8(1)
 	for _, h := range heads {
 		b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(h.Encode()) })
 	}
@@ -161,6 +162,10 @@ func encodeHeads(heads []ledger.Head) []byte {
 func decodeHeads(data []byte) ([]ledger.Head, error) {
 	s := cryptobyte.String(data)
 	var heads []ledger.Head
+	var mark uint8
+	if !s.ReadUint8(&mark) || mark != 1 {
+		return nil, fmt.Errorf("%w: heads", ledger.ErrMessage)
+	}
 	for !s.Empty() {
 		var one cryptobyte.String
 		if len(heads) == network.MaxMembers || !s.ReadUint16LengthPrefixed(&one) {
