@@ -2,6 +2,7 @@ package exchange_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -438,4 +439,27 @@ func reason(err error) bundle.Reason {
 		return r.Reason
 	}
 	return ""
+}
+
+// TestInterruptedImportIsSettledByTheNext cuts imports off at each step that reports progress, the publication of the root included.
+func TestInterruptedImportIsSettledByTheNext(t *testing.T) {
+	w := newWorld(t)
+	w.furnish(peopleCSV, 10, 100)
+	for step := range 12 {
+		ctx, cancel := context.WithCancel(t.Context())
+		calls := 0
+		_, _, err := w.members[civil].holder.Import(ctx, "people", strings.NewReader("person,age,income,town\nP-0001,20,0.00,Ulm\n"), func(int, int) {
+			if calls++; calls == step {
+				cancel()
+			}
+		})
+		cancel()
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatalf("step %d: %v", step, err)
+		}
+	}
+	w.importCSV("person,age,income,town\nP-0001,99,0.00,Ulm\n")
+	if r := w.ask(w.question("P-0001")); r.Verdict != "satisfied" {
+		t.Fatalf("%+v", r)
+	}
 }

@@ -48,6 +48,15 @@ var keys = sync.OnceValues(func() (*prover.Keys, error) {
 	return prover.Load(context.Background(), dir, nil)
 })
 
+// verifier is made once too: it is safe for concurrent use, and caches what it knows of programs.
+var verifier = sync.OnceValues(func() (*prover.Verifier, error) {
+	k, err := keys()
+	if err != nil {
+		return nil, err
+	}
+	return prover.NewVerifier(k.VerifyingKey())
+})
+
 // world is an instance of three members in one process: real ledgers, vaults, journals and proofs; function calls for a network.
 type world struct {
 	t       *testing.T
@@ -122,11 +131,7 @@ func newWorldWith(t *testing.T, s setting) *world {
 		s.expires = "2100-01-01T00:00:00Z"
 	}
 	s.beat = max(s.beat, 1)
-	k, err := keys()
-	if err != nil {
-		t.Fatal(err)
-	}
-	verifier, err := prover.NewVerifier(k.VerifyingKey())
+	verifier, err := verifier()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,11 +253,12 @@ func (m *member) lastBeat() (uint64, bool) {
 
 // pump carries this member's pushes to the mirrors and its heads to everybody.
 func (m *member) pump(ctx context.Context) {
+	told := map[string]string{} // the head that each member has been told
 	for ctx.Err() == nil {
 		changed := m.ledger.Changed()
 		for _, name := range names {
 			if name != m.name {
-				m.carry(name)
+				m.carry(name, told)
 			}
 		}
 		select {
@@ -264,7 +270,7 @@ func (m *member) pump(ctx context.Context) {
 }
 
 // carry brings one other member up to date, if it is running.
-func (m *member) carry(to string) {
+func (m *member) carry(to string, told map[string]string) {
 	m.w.running.RLock()
 	defer m.w.running.RUnlock()
 	other := m.w.members[to].ledger
@@ -281,8 +287,10 @@ func (m *member) carry(to string) {
 			break
 		}
 	}
-	if head, ok := m.ledger.Final(m.w.config.Origin(m.name)); ok {
-		_, _ = other.AddHead(head)
+	if head, ok := m.ledger.Final(m.w.config.Origin(m.name)); ok && told[to] != string(head.Checkpoint) {
+		if behind, err := other.AddHead(head); err == nil && !behind {
+			told[to] = string(head.Checkpoint)
+		}
 	}
 }
 

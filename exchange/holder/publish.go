@@ -2,7 +2,6 @@ package holder
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -88,6 +87,9 @@ func (h *Holder) Import(ctx context.Context, name string, csv io.Reader, progres
 	}
 	h.importing.Lock()
 	defer h.importing.Unlock()
+	if err := h.settle(name); err != nil {
+		return nil, nil, err
+	}
 	prepared, report, err := h.opts.Datasets.Import(ctx, name, h.opts.Config.Instance, scheme, csv, mapping, progress)
 	if err != nil {
 		return report, nil, err
@@ -95,8 +97,8 @@ func (h *Holder) Import(ctx context.Context, name string, csv io.Reader, progres
 	info := &EpochInfo{Dataset: name, Epoch: prepared.Epoch, Root: prepared.RootHex()}
 	indexes, err := h.opts.Ledger.Append(ctx, entry.DatasetEpoch{Dataset: name, Declare: declare, Epoch: prepared.Epoch, Root: info.Root,
 		Time: entry.FormatTime(h.opts.Now())})
-	if err != nil {
-		return report, nil, errors.Join(fmt.Errorf("publishing an epoch: %w", err), h.opts.Datasets.Discard(name, prepared.Epoch))
+	if err != nil { // the entry may be on the log all the same: the epoch stays pending until settle looks
+		return report, nil, fmt.Errorf("publishing an epoch: %w", err)
 	}
 	info.Index = indexes[0]
 	if err := h.opts.Datasets.Activate(name, prepared.Epoch, info.Index); err != nil {
@@ -108,24 +110,31 @@ func (h *Holder) Import(ctx context.Context, name string, csv io.Reader, progres
 	return report, info, nil
 }
 
-// Recover settles epochs whose files were durable when the gateway stopped: one whose entry reached the log becomes current, any other
-// is discarded.
+// Recover settles every epoch whose files were durable when the gateway stopped.
 func (h *Holder) Recover() error {
-	v := h.all()
 	for _, name := range h.opts.Datasets.Datasets() {
-		prepared, ok := h.opts.Datasets.Pending(name)
-		if !ok {
-			continue
+		if err := h.settle(name); err != nil {
+			return err
 		}
-		var err error
-		if e, index, ok := v.Epoch(name); ok && e.Epoch == prepared.Epoch && e.Root == prepared.RootHex() {
-			err = h.opts.Datasets.Activate(name, prepared.Epoch, index)
-		} else {
-			err = h.opts.Datasets.Discard(name, prepared.Epoch)
-		}
-		if err != nil {
-			return fmt.Errorf("recovering dataset %s: %w", name, err)
-		}
+	}
+	return nil
+}
+
+// settle decides about an epoch of which it was left open whether its entry reached the log: if so it becomes current, else it is
+// discarded.
+func (h *Holder) settle(name string) error {
+	prepared, ok := h.opts.Datasets.Pending(name)
+	if !ok {
+		return nil
+	}
+	var err error
+	if e, index, ok := h.all().Epoch(name); ok && e.Epoch == prepared.Epoch && e.Root == prepared.RootHex() {
+		err = h.opts.Datasets.Activate(name, prepared.Epoch, index)
+	} else {
+		err = h.opts.Datasets.Discard(name, prepared.Epoch)
+	}
+	if err != nil {
+		return fmt.Errorf("settling epoch %d of dataset %s: %w", prepared.Epoch, name, err)
 	}
 	return nil
 }

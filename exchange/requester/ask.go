@@ -72,7 +72,10 @@ func (r *Requester) Ask(ctx context.Context, question Question) (*Result, error)
 	}
 	var none receipt.Hash
 	_, _, err = r.opts.Book.Record(receipt.Draft{Kind: KindSent, Query: bundle.QueryDigest(&s.Query), Outcome: receipt.OutcomeAsked,
-		Answer: none, Payload: func(receipt.Promise, receipt.Hash) (any, error) { return s, nil }})
+		Answer: none, Payload: func(p receipt.Promise, salt receipt.Hash) (any, error) {
+			s.Receipt, s.Salt = p, salt
+			return s, nil
+		}})
 	if err != nil {
 		return nil, fmt.Errorf("asking: %w", err)
 	}

@@ -93,6 +93,9 @@ type sentRecord struct {
 	Query   bundle.Signed  `json:"query"`
 	Opening bundle.Opening `json:"opening"`
 	Expires string         `json:"expires"`
+	// This member's own receipt of having asked, under its own beat, and the salt that opens it for an officer.
+	Receipt receipt.Promise `json:"receipt"`
+	Salt    receipt.Hash    `json:"salt"`
 }
 
 type resultRecord struct {

@@ -262,7 +262,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 	behind, end := context.WithCancel(context.WithoutCancel(ctx)) // the loops outlive the REST interface
 	var loops sync.WaitGroup
 	loops.Go(func() { g.gossip.Run(behind) })
-	loops.Go(func() { g.beat(behind) })
+	loops.Go(func() {
+		if err := g.beat(behind); err != nil {
+			stop(err)
+		}
+	})
 	loops.Go(func() { g.follow(behind) })
 	loops.Go(func() {
 		if err := g.watch(behind); err != nil {

@@ -19,17 +19,19 @@ func (g *Gateway) heard(ctx context.Context) bool {
 	}
 }
 
-// beat publishes the circuit's keys, then a receipts batch each beat.
-func (g *Gateway) beat(ctx context.Context) {
+// beat publishes the circuit's keys, then a receipts batch each beat. It returns why the journal cannot be relied on any more: the
+// process has to stop, and the next start finds out what the disk holds.
+func (g *Gateway) beat(ctx context.Context) error {
 	if !g.heard(ctx) {
-		return
+		return nil
 	}
 	if err := g.publishCircuit(ctx); err != nil && ctx.Err() == nil {
 		g.log.Error("circuit keys not published", logkey.Error, err)
 	}
-	if err := g.book.Run(ctx); err != nil && ctx.Err() == nil {
-		g.log.Error("receipts stopped", logkey.Error, err)
+	if err := g.book.Run(ctx); err != nil {
+		return fmt.Errorf("the gateway stops: %w", err)
 	}
+	return nil
 }
 
 // publishCircuit puts the circuit and verifying key that this gateway proves with on its log, unless they are the newest
