@@ -40,11 +40,11 @@ var Rights = []struct{ Requester, Holder string }{
 func ready(ctx context.Context, base string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	return client.New(base, "").Get(ctx, "/readyz", nil) == nil
+	return client.New(base, "", nil).Get(ctx, "/readyz", nil) == nil
 }
 
 // Client calls the node's gateway.
-func (n *Node) Client() *client.Client { return client.New(n.API, n.Token) }
+func (n *Node) Client() *client.Client { return client.New(n.API, n.Token, nil) }
 
 // Furnish declares every dataset, imports its data, publishes its policy, and makes the agreements.
 func (n *Network) Furnish(ctx context.Context) error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -159,8 +158,8 @@ whom the answer is about. Without an id, lists the newest questions of this gate
 			if opening {
 				path += "?opening=true"
 			}
-			data, err := client.send(cmd.Context(), http.MethodGet, path, "", nil)
-			if err != nil {
+			var data []byte
+			if err := client.get(cmd.Context(), path, &data); err != nil {
 				return hint(fmt.Errorf("getting the answer: %w", err), "grille answer")
 			}
 			return a.writeFile(out, data, 0o600)
@@ -171,7 +170,7 @@ whom the answer is about. Without an id, lists the newest questions of this gate
 	return c
 }
 
-func (a *app) listAnswers(cmd *cobra.Command, client *client) error {
+func (a *app) listAnswers(cmd *cobra.Command, client *gatewayClient) error {
 	var list items[api.AnswerSummary]
 	if err := client.get(cmd.Context(), "/v1/answers", &list); err != nil {
 		return fmt.Errorf("listing questions: %w", err)

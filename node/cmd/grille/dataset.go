@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -32,13 +31,9 @@ func (a *app) publishDocument(cmd *cobra.Command, path, endpoint, what string) e
 	if err != nil {
 		return err
 	}
-	data, err := c.send(cmd.Context(), http.MethodPost, endpoint, "application/yaml", io.LimitReader(file, maxDocument+1))
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", what, path, err)
-	}
 	var p api.Published
-	if err := decodeReply(data, &p); err != nil {
-		return err
+	if err := c.send(cmd.Context(), endpoint, "application/yaml", io.LimitReader(file, maxDocument+1), &p); err != nil {
+		return fmt.Errorf("%s %s: %w", what, path, err)
 	}
 	return a.printPublished(p)
 }
@@ -77,13 +72,9 @@ column, without values. The records stay on this machine, sealed.`,
 				return err
 			}
 			body := io.TeeReader(file, a.meter("sending", info.Size()))
-			data, err := c.send(cmd.Context(), http.MethodPost, "/v1/datasets/"+pathEscape(args[0])+"/epochs", "text/csv", body)
-			if err != nil {
-				return a.importFailed(args[0], err)
-			}
 			var result api.ImportResult
-			if err := decodeReply(data, &result); err != nil {
-				return err
+			if err := c.send(cmd.Context(), "/v1/datasets/"+pathEscape(args[0])+"/epochs", "text/csv", body, &result); err != nil {
+				return a.importFailed(args[0], err)
 			}
 			return a.print(result, func(w io.Writer) {
 				fmt.Fprintf(w, "Final: epoch %d of %s, entry %d of this member's log.\n", result.Epoch, result.Dataset, result.Index)

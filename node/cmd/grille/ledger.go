@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strconv"
 
@@ -126,8 +125,8 @@ func (a *app) ledgerProof() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			proof, err := client.send(cmd.Context(), http.MethodGet, "/v1/ledger/proof?"+query, "", nil)
-			if err != nil {
+			var proof []byte
+			if err := client.get(cmd.Context(), "/v1/ledger/proof?"+query, &proof); err != nil {
 				return fmt.Errorf("getting the proof: %w", err)
 			}
 			return a.writeFile(out, proof, 0o644)
