@@ -248,6 +248,11 @@ func TestRefusalsAreTypedSignedAndPromised(t *testing.T) {
 		if no.Code != code || no.Message == "" || strings.Contains(string(reply), "P-000") {
 			t.Errorf("got %+v, want %s", no, code)
 		}
+		w.mu.Lock()
+		if got := w.members[civil].observed; got != code {
+			t.Errorf("metrics were told %q, want %s", got, code)
+		}
+		w.mu.Unlock()
 		var p receipt.Promise
 		w.check(r.Refusal.Promise.Open(key, bundle.LabelPromise, &p))
 		if p.Receipt != receipt.Digest(r.Refusal.Salt, p.Query, receipt.OutcomeRefused, r.Refusal.Refusal.Digest(bundle.LabelRefusal)) {

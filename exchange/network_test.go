@@ -99,6 +99,7 @@ type member struct {
 	done      sync.WaitGroup
 	// intercept, if set, stands between a requester and this member as holder; path does where it shows a receipt.
 	intercept func(reply []byte, err error) ([]byte, error)
+	observed  string // the newest outcome that metrics were told
 	path      func(reply []byte, err error) ([]byte, error)
 	// sealing, if set, is called before a frame of this member's journal is sealed.
 	sealing func()
@@ -227,6 +228,11 @@ func (m *member) start() {
 		Datasets: m.datasets, Prover: m.pool, Book: m.book, Now: w.now, Logger: logger,
 		Budget: func(_ context.Context, from string, offer entry.Ref) (agreement.Budget, error) {
 			return w.members[from].requester.Budget(m.name, offer)
+		},
+		Observe: func(_, outcome string, _ time.Duration) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			m.observed = outcome
 		}})
 	replica := *w.verify
 	replica.Replica = m.ledger

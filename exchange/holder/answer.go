@@ -42,7 +42,8 @@ type job struct {
 	proof   prover.Proof
 	proving time.Duration
 	charged bool
-	claimed bool // this query was the first to bear its id
+	code    string // of the refusal, if it came to one
+	claimed bool   // this query was the first to bear its id
 }
 
 // Answer takes a request of the authenticated member from and returns an encoded bundle.Reply: an answer or a signed refusal.

@@ -47,6 +47,7 @@ func (h *Holder) recordRefusal(j *job, code string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	j.code = code
 	answer := signed.Digest(bundle.LabelRefusal)
 	return h.record(j, receipt.OutcomeRefused, answer, func(promise bundle.Signed, salt receipt.Hash) *bundle.Reply {
 		return &bundle.Reply{Refusal: &bundle.SignedRefusal{Refusal: signed, Promise: promise, Salt: salt}}
@@ -80,7 +81,11 @@ func (h *Holder) record(j *job, outcome string, answer receipt.Hash, finish func
 	h.keep(r, j.expires, now)
 	h.mu.Unlock()
 	if h.opts.Observe != nil {
-		h.opts.Observe(j.policy.Policy, r.Outcome, j.proving) // "" for a policy that is not ours: a label must not be the peer's text
+		label := outcome
+		if j.code != "" {
+			label = j.code
+		}
+		h.opts.Observe(j.policy.Policy, label, j.proving) // "" for a policy that is not ours: a label must not be the peer's text
 	}
 	return r.Reply, nil
 }

@@ -90,7 +90,7 @@ func workFolder(dir string) (string, func(), error) {
 		return dir, func() { _ = os.RemoveAll(dir) }, err
 	}
 	if found, err := os.ReadDir(dir); err == nil && len(found) > 0 {
-		return "", nil, fmt.Errorf("running the demo in %s: the folder is not empty; name another one or leave --dir out", dir)
+		return "", nil, fmt.Errorf("running the demo in %s: the folder is not empty; name another one or leave --work out", dir)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", nil, fmt.Errorf("running the demo: %w", err)
