@@ -393,7 +393,9 @@ func TestTamperedReplyIsRejectedAndKept(t *testing.T) {
 		t.Fatalf("a rejected answer is served: %v", err)
 	}
 	w.members[civil].intercept = func([]byte, error) ([]byte, error) { return []byte("{}"), nil }
-	if result := w.ask(w.question("P-0002")); result.Rejected != string(bundle.ReasonEncoding) {
+	q := w.question("P-0002")
+	q.Purpose = "curiosity" // refused: whatever came is gone
+	if result := w.ask(q); result.Rejected != string(bundle.ReasonEncoding) {
 		t.Fatalf("%+v", result)
 	}
 }

@@ -22,8 +22,8 @@ func TestUnprovedReceiptIsReported(t *testing.T) {
 	w := newWorld(t)
 	w.furnish(peopleCSV, 10, 100)
 	c, r := w.members[civil], w.members[benefits].requester
-	for name, path := range map[string]func([]byte, error) ([]byte, error){
-		"another path": func(reply []byte, err error) ([]byte, error) {
+	for purposeOf, path := range map[string]func([]byte, error) ([]byte, error){
+		purpose: func(reply []byte, err error) ([]byte, error) {
 			if err != nil {
 				return nil, err
 			}
@@ -32,17 +32,20 @@ func TestUnprovedReceiptIsReported(t *testing.T) {
 			include.Proof.Path[7][0] ^= 1
 			return bundle.Encode(include)
 		},
-		"a refusal": func([]byte, error) ([]byte, error) { return nil, errors.New("no such receipt") },
+		"curiosity": func([]byte, error) ([]byte, error) { return nil, errors.New("no such receipt") },
 	} {
 		c.path = path
-		result := w.ask(w.question("P-0001"))
-		w.eventually("the promise is reported as broken: "+name, func() bool {
+		q := w.question("P-0001")
+		q.Purpose = purposeOf // a refusal is promised like an answer
+		result := w.ask(q)
+		state := result.State
+		w.eventually("the promise is reported as broken: "+purposeOf, func() bool {
 			r.Follow(t.Context())
 			result, _ = r.Result(result.ID)
 			return result.Broken
 		})
-		if result.State != requester.StateAnswered {
-			t.Errorf("%s: %+v", name, result)
+		if result.State != state || state != map[string]string{purpose: requester.StateAnswered, "curiosity": requester.StateRefused}[purposeOf] {
+			t.Errorf("%s: %+v", purposeOf, result)
 		}
 	}
 }
