@@ -115,11 +115,8 @@ func (r *Requester) sign(question Question) (*sentRecord, error) {
 // Draft checks the question against the holder's log and makes its query, with a new id, nonce and tag. Nothing is kept or sent.
 func (r *Requester) Draft(question Question) (*bundle.Query, *bundle.Opening, error) {
 	now, life := r.opts.Now(), question.Life
-	if end, err := entry.ParseTime(r.opts.Config.Expires); err != nil || now.After(end) {
-		return nil, nil, fmt.Errorf("asking: the network configuration has expired: %w", ErrQuestion)
-	}
-	if question.MaxAge%time.Second != 0 { // a part of a second would round to no limit at all
-		return nil, nil, fmt.Errorf("asking: the maximum age is not in whole seconds: %w", ErrQuestion)
+	if err := r.askable(&question, now); err != nil {
+		return nil, nil, err
 	}
 	policy, scheme, err := r.find(&question)
 	if err != nil {
@@ -158,6 +155,17 @@ func (r *Requester) Draft(question Question) (*bundle.Query, *bundle.Opening, er
 		return nil, nil, fmt.Errorf("asking: %w: %w", ErrQuestion, err)
 	}
 	return q, &bundle.Opening{Subject: subject, Nonce: bundle.FormatElement(nonce)}, nil
+}
+
+// askable checks what needs no ledger.
+func (r *Requester) askable(q *Question, now time.Time) error {
+	if end, err := entry.ParseTime(r.opts.Config.Expires); err != nil || now.After(end) {
+		return fmt.Errorf("asking: the network configuration has expired: %w", ErrQuestion)
+	}
+	if q.MaxAge%time.Second != 0 { // a part of a second would round to no limit at all
+		return fmt.Errorf("asking: the maximum age is not in whole seconds: %w", ErrQuestion)
+	}
+	return nil
 }
 
 // find looks the policy up on the replica of the holder's log, and the identifier scheme of its dataset.
