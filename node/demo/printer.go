@@ -117,13 +117,15 @@ func (p *printer) addresses(s *Story) {
 	p.line("The network stays up until Ctrl-C. Ask it something else:")
 	p.line("")
 	for _, m := range s.Members {
-		p.line("  %-14s %s   (specification %s/openapi.json, folder %s)", m.Name, m.API, m.API, m.Folder)
+		p.line("  %-14s %s   %s", m.Name, m.API, m.Folder)
 	}
+	p.line("")
+	p.line("Each describes itself at /openapi.json; the token that it wants is keys/api.token in its folder.")
 	p.line("")
 	for _, m := range s.Members {
 		if m.Name == asker {
-			p.line("  echo NMES-000007 | %s ask --dir %s --holder GOV/civil --policy aged-75 \\", p.program, m.Folder)
-			p.line("    --purpose %q --legal-basis %q", Purpose, LegalBasis)
+			p.line("  echo NMES-000007 | %s ask --dir %s \\", p.program, m.Folder)
+			p.line("    --holder GOV/civil --policy aged-75 --purpose %q --legal-basis %q", Purpose, LegalBasis)
 		}
 	}
 }
