@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -106,11 +107,11 @@ func prepare(opts Options, d Department) (*Node, network.Card, error) {
 	if err != nil {
 		return nil, network.Card{}, err
 	}
-	peer, err := freePort("udp")
+	peer, err := FreePort()
 	if err != nil {
 		return nil, network.Card{}, err
 	}
-	rest, err := freePort("tcp")
+	rest, err := FreePort()
 	if err != nil {
 		return nil, network.Card{}, err
 	}
@@ -130,21 +131,22 @@ func prepare(opts Options, d Department) (*Node, network.Card, error) {
 	return &Node{Department: d, Folder: folder, API: "http://" + rest, Peer: peer}, card, nil
 }
 
-// freePort asks the system for a port on loopback. Another program may take it before the gateway does; the gateway then says
-// so and the demo fails.
-func freePort(kind string) (string, error) {
-	if kind == "udp" {
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
+// FreePort finds a loopback address whose port is free for both TCP and UDP just now. It looks below the ports that the system hands
+// out by itself (32768 and up on Linux), so that no connection of another program takes it before the gateway does.
+func FreePort() (string, error) {
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		l, err := net.Listen("tcp", address)
 		if err != nil {
-			return "", err
+			continue
 		}
-		return c.LocalAddr().String(), c.Close()
+		c, err := net.ListenPacket("udp", address)
+		if err := errors.Join(err, l.Close()); err != nil {
+			continue
+		}
+		return address, c.Close()
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
+	return "", errors.New("finding a free port: none on loopback from 20000 to 31999")
 }
 
 // adopt pins the configuration, as `grille network adopt` does.

@@ -7,12 +7,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/grille-gateway/grille/node/demo"
 )
 
 // TestScripts runs testdata/script. Beside testscript's own commands there are
@@ -45,7 +48,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			for i, p := range ports {
-				env.Setenv("P"+strconv.Itoa(i+1), strconv.Itoa(p))
+				env.Setenv("P"+strconv.Itoa(i+1), p)
 			}
 			return nil
 		},
@@ -53,15 +56,19 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+// freePorts finds n different ports.
+func freePorts(n int) ([]string, error) {
+	var ports []string
+	for len(ports) < n {
+		address, err := demo.FreePort()
 		if err != nil {
 			return nil, err
 		}
-		defer l.Close() // all at once, so that they differ
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		if _, port, err := net.SplitHostPort(address); err != nil {
+			return nil, err
+		} else if !slices.Contains(ports, port) {
+			ports = append(ports, port)
+		}
 	}
 	return ports, nil
 }
