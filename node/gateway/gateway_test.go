@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -23,6 +22,7 @@ import (
 	"github.com/grille-gateway/grille/ledger/signer"
 	"github.com/grille-gateway/grille/node/api"
 	"github.com/grille-gateway/grille/node/config"
+	"github.com/grille-gateway/grille/node/demo"
 	"github.com/grille-gateway/grille/prover"
 )
 
@@ -78,12 +78,11 @@ func (l *lockedBuffer) String() string {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := demo.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 // newWorld makes the folders of the members, adopted and ready to be opened.
