@@ -5,10 +5,12 @@ package demo
 import (
 	"context"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -224,6 +226,7 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 	close(stop)
 	askers.Wait()
 	settleAll(t, n)
+	batchesInTime(t, n)
 	t.Logf("%d processes killed, %d questions answered, %d cut off at the asker", *runs, l.asked, l.cut)
 	if l.asked < 2**runs {
 		t.Errorf("only %d questions answered: there was no load", l.asked)
@@ -236,6 +239,12 @@ func killAndCheck(t *testing.T, n *Network, victim *Node, run int) {
 	var before []api.Head
 	for _, node := range n.Nodes {
 		before = append(before, heads(t, node)...)
+	}
+	last := map[string]string{} // the newest final entry of the victim's log, as each member saw it before
+	for _, h := range before {
+		if at := fmt.Sprintf("origin=%s&index=%d", url.QueryEscape(h.Origin), h.Size-1); h.Member == victim.Name {
+			last[at] = entryHash(t, victim, at)
+		}
 	}
 	if err := victim.Kill(); err != nil {
 		t.Fatal(err)
@@ -264,6 +273,53 @@ func killAndCheck(t *testing.T, n *Network, victim *Node, run int) {
 		if after[h.Origin].Size == h.Size && after[h.Origin].Root != h.Root {
 			t.Fatalf("%s restarted with another log", h.Member)
 		}
+	}
+	for at, hash := range last {
+		if got := entryHash(t, victim, at); got != hash {
+			t.Fatalf("%s restarted with another entry at %s", victim.Name, at)
+		}
+	}
+}
+
+func entryHash(t *testing.T, node *Node, at string) string {
+	t.Helper()
+	var e api.Entry
+	if err := node.Client().Get(t.Context(), "/v1/ledger/entry?"+at, &e); err != nil {
+		t.Fatal(err)
+	}
+	if e.Hash == "" {
+		t.Fatal("an entry without its hash")
+	}
+	return e.Hash
+}
+
+// batchesInTime wants every receipts batch of every log appended before the deadline of the promises that it keeps: two beats after
+// its beat began.
+func batchesInTime(t *testing.T, n *Network) {
+	t.Helper()
+	seen := 0
+	for _, node := range n.Nodes {
+		var page api.EntryPage
+		path := "/v1/ledger/entries?kind=receipts.batch&content=true&limit=100&member=" + url.QueryEscape(node.Name)
+		if err := node.Client().Get(t.Context(), path, &page); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range page.Entries {
+			var batch struct {
+				Beat int64     `json:"beat"`
+				Time time.Time `json:"time"`
+			}
+			if err := json.Unmarshal(e.Content, &batch); err != nil || batch.Beat == 0 {
+				t.Fatalf("reading a batch of %s: %v", node.Name, err)
+			}
+			seen++
+			if deadline := time.Unix((batch.Beat+2)*int64(n.opts.Beat), 0); batch.Time.After(deadline) {
+				t.Errorf("%s logged beat %d %s after its deadline", node.Name, batch.Beat, batch.Time.Sub(deadline))
+			}
+		}
+	}
+	if seen < len(n.Nodes) {
+		t.Errorf("only %d batches on the ledger", seen)
 	}
 }
 
