@@ -48,6 +48,7 @@ func (s *Store) addCheckpoint(p Push) (PushReply, error) {
 	if err := s.Failure(); err != nil {
 		return PushReply{}, err
 	}
+	p.Checkpoint = note.Assemble(c, nil)
 	line, err := s.extend(r, c.Tree, p)
 	if err == nil && line != nil {
 		if err := s.reachWanted(r); err != nil { // no matter of this push; a newer head will come
@@ -78,7 +79,7 @@ func (s *Store) extend(r *replica, cp tlog.Tree, p Push) ([]byte, error) {
 	case verdict == core.Fork:
 		return nil, fmt.Errorf("%w: entries do not hash to the root of size %d", ErrInconsistent, cp.N)
 	}
-	line, _, err := r.mirror.Cosign(cp, r.files, s.now(), ClockAllowance)
+	line, _, err := r.mirror.Cosign(cp, p.Checkpoint, r.files, s.now(), ClockAllowance)
 	if errors.Is(err, signer.ErrInconsistent) {
 		err = fmt.Errorf("%w: %w", ErrInconsistent, err)
 	}

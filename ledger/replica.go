@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -97,15 +96,15 @@ func (s *Store) loadOwner(o Options, origin string, known []tlog.Tree) error {
 // firstState creates a signer state where there can be none yet: the log has no files. Where it has, a missing state is
 // an error, for a key without a state could sign a second history.
 func (s *Store) firstState(path, role, origin string) error {
-	ok, err := signer.Exists(path)
+	ok, err := signer.Exists(s.disk, path)
 	if ok || err != nil {
 		return err
 	}
-	if _, err := os.Stat(s.disk.Path("logs", escape(origin), "tile")); err == nil {
+	if some, err := s.disk.Exists(s.disk.Path("logs", escape(origin), "tile")); err != nil {
+		return err
+	} else if some {
 		return fmt.Errorf("%w: of %s, but its log has entries; a restore means new keys and a new generation of the log",
 			signer.ErrState, role)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
 	}
 	return signer.Create(s.disk, path, role, origin)
 }
@@ -117,7 +116,7 @@ func (s *Store) readHead(r *replica) error {
 		return err
 	}
 	r.final, r.cosigs = tlog.Tree{Hash: empty}, make(map[string]note.Cosignature)
-	data, err := tiles.Read(r.head0, note.MaxSize)
+	data, err := s.disk.Read(r.head0, note.MaxSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

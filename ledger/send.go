@@ -107,7 +107,7 @@ func (s *Store) cosignOwn() error {
 		if !ok {
 			return nil
 		}
-		line, at, err := s.own.mirror.Cosign(tree, s.own.files, now, ClockAllowance)
+		line, at, err := s.own.mirror.Cosign(tree, note.Assemble(s.notes[tree.N], nil), s.own.files, now, ClockAllowance)
 		if errors.Is(err, signer.ErrClock) {
 			return err
 		}

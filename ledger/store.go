@@ -17,6 +17,7 @@
 package ledger
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -76,6 +77,8 @@ type Options struct {
 	MirrorKey ed25519.PrivateKey     // belongs to the member's MirrorKey; may be nil for a member that is no mirror
 	Now       func() time.Time       // nil: time.Now
 	Logger    *slog.Logger           // nil: none
+
+	index string // path of the index; empty: index.db in the folder. Tests keep it in memory.
 }
 
 // A Store is one member's ledger. All methods are safe for concurrent use.
@@ -134,7 +137,7 @@ func openOn(disk *tiles.Disk, o Options) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	if s.lock, err = signer.Acquire(disk.Path()); err != nil {
+	if s.lock, err = signer.Acquire(disk); err != nil {
 		return nil, fmt.Errorf("opening ledger: %w", err)
 	}
 	if err := s.load(o, me); err != nil {
@@ -184,7 +187,7 @@ func (s *Store) load(o Options, me network.Member) error {
 		}
 	}
 	var err error
-	if s.index, err = index.Open(s.disk.Path("index.db")); err != nil {
+	if s.index, err = index.Open(cmp.Or(o.index, s.disk.Path("index.db"))); err != nil {
 		return err
 	}
 	for _, origin := range s.order {

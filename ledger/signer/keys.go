@@ -55,10 +55,10 @@ func LoadMirror(disk *tiles.Disk, path, origin, name string, key ed25519.Private
 	return &Mirror{k, name, key}, nil
 }
 
-// Cosign returns the cosignature line for a tree whose entries are durable here, and its time. hashes reads that tree.
-// Times never go back: while the clock is behind the last cosignature by at most slack, that time is used again; beyond
+// Cosign returns the cosignature line for a tree whose entries are durable here, and its time. signed is the tree's
+// checkpoint with its owner's signature, which the caller verified; it is kept in the state. hashes reads that tree. Times never go back: while the clock is behind the last cosignature by at most slack, that time is used again; beyond
 // it the error is ErrClock.
-func (m *Mirror) Cosign(tree tlog.Tree, hashes tlog.HashReader, now time.Time, slack time.Duration) (string, time.Time, error) {
+func (m *Mirror) Cosign(tree tlog.Tree, signed []byte, hashes tlog.HashReader, now time.Time, slack time.Duration) (string, time.Time, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	at := now.UTC().Truncate(time.Second)
@@ -68,7 +68,10 @@ func (m *Mirror) Cosign(tree tlog.Tree, hashes tlog.HashReader, now time.Time, s
 		}
 		at = last
 	}
-	if err := m.advance(State{Tree: tree, Time: at}, hashes); err != nil {
+	if err := m.matches(tree, signed); err != nil {
+		return "", time.Time{}, fmt.Errorf("mirror: %w", err)
+	}
+	if err := m.advance(State{Tree: tree, Time: at, Note: signed}, hashes); err != nil {
 		return "", time.Time{}, err
 	}
 	line, err := note.Cosign(note.Text(m.origin, tree), m.name, m.key, at)

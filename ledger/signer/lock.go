@@ -6,27 +6,22 @@
 package signer
 
 import (
-	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
-	"syscall"
+	"io"
+
+	"github.com/grille-gateway/grille/ledger/tiles"
 )
 
 // ErrLocked says that another process has the folder open.
-var ErrLocked = errors.New("folder is in use by another process")
+var ErrLocked = tiles.ErrLocked
 
 // A Lock is the exclusive use of a folder.
-type Lock struct{ file *os.File }
+type Lock struct{ file io.Closer }
 
-// Acquire takes the lock of a folder, or returns an error that wraps ErrLocked. The kernel drops it when the process ends.
-func Acquire(dir string) (*Lock, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+// Acquire takes the lock of a disk's folder, or returns an error that wraps ErrLocked. It ends with the process.
+func Acquire(disk *tiles.Disk) (*Lock, error) {
+	f, err := disk.Lock()
 	if err != nil {
-		return nil, fmt.Errorf("opening lock file: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w: stop it, or give this gateway a folder of its own", ErrLocked), f.Close())
+		return nil, err
 	}
 	return &Lock{f}, nil
 }

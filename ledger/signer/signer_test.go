@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -52,6 +53,15 @@ func grow(t *testing.T, n, fork int) (memory, tlog.Tree) {
 	return m, tlog.Tree{N: int64(n), Hash: root}
 }
 
+func signedNote(t *testing.T, tree tlog.Tree) []byte {
+	t.Helper()
+	n, err := note.Sign(origin, tree, testKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 func testKey() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(make([]byte, 32)) }
 
 func testOwner(t *testing.T) (*Owner, *tiles.Disk, string) {
@@ -85,7 +95,7 @@ func TestOwnerSigns(t *testing.T) {
 		}
 	}
 	again, err := LoadOwner(disk, path, origin, testKey())
-	if err != nil || again.State() != o.State() || again.State().Tree.N != 300 {
+	if err != nil || !again.State().equal(o.State()) || again.State().Tree.N != 300 {
 		t.Fatalf("state after a restart: %+v, %v", again, err)
 	}
 	m, tree := grow(t, 300, 300)
@@ -180,7 +190,7 @@ func TestMirrorTimes(t *testing.T) {
 		want time.Duration // -1: refused
 	}{{0, 0}, {10 * time.Second, 10 * time.Second}, {6 * time.Second, 10 * time.Second}, {4 * time.Second, -1}, {time.Minute, time.Minute}} {
 		m := open() // what counts is on the disk
-		_, got, err := m.Cosign(tree, hashes, at.Add(tc.now), slack)
+		_, got, err := m.Cosign(tree, signedNote(t, tree), hashes, at.Add(tc.now), slack)
 		switch {
 		case tc.want < 0 && !errors.Is(err, ErrClock):
 			t.Errorf("step %d: %v", i, err)
@@ -188,8 +198,17 @@ func TestMirrorTimes(t *testing.T) {
 			t.Errorf("step %d: %v, %v", i, got, err)
 		}
 	}
+	if got := open().State().Note; string(got) != string(signedNote(t, tree)) {
+		t.Errorf("kept checkpoint: %q", got)
+	}
+	_, smaller := grow(t, 4, 4)
+	for name, signed := range map[string][]byte{"none": nil, "of another tree": signedNote(t, smaller), "garbage": []byte("x\n\ny\n")} {
+		if line, _, err := open().Cosign(tree, signed, hashes, at.Add(time.Hour), slack); !errors.Is(err, note.ErrNote) || line != "" {
+			t.Errorf("checkpoint %s: %v", name, err)
+		}
+	}
 	forked, other := grow(t, 9, 2)
-	if line, _, err := open().Cosign(other, forked, at.Add(time.Hour), slack); !errors.Is(err, ErrInconsistent) || line != "" {
+	if line, _, err := open().Cosign(other, signedNote(t, other), forked, at.Add(time.Hour), slack); !errors.Is(err, ErrInconsistent) || line != "" {
 		t.Errorf("cosigned a fork: %v", err)
 	}
 }
@@ -214,7 +233,9 @@ func TestLoadRefuses(t *testing.T) {
 		"short root":    `{"role":"owner","origin":"` + origin + `","size":"0","root":"00","time":"0"}`,
 		"negative time": `{"role":"owner","origin":"` + origin + `","size":"0","root":"` + root + `","time":"-1"}`,
 		"size twice":    `{"role":"owner","origin":"` + origin + `","size":"0","size":"1","root":"` + root + `","time":"0"}`,
-		"too long":      string(good) + string(make([]byte, 2000)),
+		"checkpoint of another tree": `{"role":"owner","origin":"` + origin + `","size":"0","root":"` + root + `","time":"0","checkpoint":` +
+			strconv.Quote(string(signedNote(t, tlog.Tree{N: 1}))) + `}`,
+		"too long": string(good) + string(make([]byte, 5000)),
 	} {
 		if err := os.WriteFile(path, []byte(doc), 0o600); err != nil {
 			t.Fatal(err)
@@ -226,30 +247,34 @@ func TestLoadRefuses(t *testing.T) {
 	if _, err := LoadOwner(disk, filepath.Join(disk.Path(), "none"), origin, testKey()); !errors.Is(err, ErrState) {
 		t.Errorf("missing: %v", err)
 	}
-	if ok, err := Exists(filepath.Join(disk.Path(), "none")); ok || err != nil {
+	if ok, err := Exists(disk, filepath.Join(disk.Path(), "none")); ok || err != nil {
 		t.Errorf("missing file exists: %v", err)
 	}
 }
 
 func TestLock(t *testing.T) {
 	dir := t.TempDir()
-	l, err := Acquire(dir)
+	disk, err := tiles.NewDisk(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Acquire(dir); !errors.Is(err, ErrLocked) {
+	l, err := Acquire(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Acquire(disk); !errors.Is(err, ErrLocked) {
 		t.Errorf("locked twice: %v", err)
 	}
 	if err := l.Release(); err != nil {
 		t.Fatal(err)
 	}
-	if l, err = Acquire(dir); err != nil {
+	if l, err = Acquire(disk); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Release(); err != nil {
+	if err := errors.Join(l.Release(), os.RemoveAll(dir)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Acquire(filepath.Join(dir, "none")); err == nil {
-		t.Error("locked a folder that is not there")
+	if _, err := Acquire(disk); err == nil || errors.Is(err, ErrLocked) {
+		t.Errorf("locked a folder that is not there: %v", err)
 	}
 }

@@ -1,11 +1,11 @@
 package signer
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 	"time"
 
@@ -30,6 +30,13 @@ var (
 type State struct {
 	Tree tlog.Tree
 	Time time.Time // of a mirror's last cosignature; zero for an owner
+	// Note is the checkpoint of Tree as its owner signed it, for a mirror: what it tells others it has cosigned. Nil if
+	// nothing was cosigned, and for an owner, which can sign it again.
+	Note []byte
+}
+
+func (s State) equal(t State) bool {
+	return s.Tree == t.Tree && s.Time.Equal(t.Time) && bytes.Equal(s.Note, t.Note)
 }
 
 // stateFile is a State on the disk.
@@ -39,10 +46,11 @@ type stateFile struct {
 	Size   int64  `json:"size,string"`
 	Root   string `json:"root"`
 	Time   int64  `json:"time,string"`
+	Note   string `json:"checkpoint,omitempty"`
 }
 
-// maxState bounds the state file in bytes.
-const maxState = 1024
+// maxState bounds the state file in bytes: the fields take 500, a checkpoint with the owner's signature 500.
+const maxState = 4096
 
 // A keeper guards the state of one key for one log.
 type keeper struct {
@@ -56,13 +64,7 @@ type keeper struct {
 }
 
 // Exists reports whether there is a state file at path.
-func Exists(path string) (bool, error) {
-	_, err := tiles.Read(path, maxState)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
-}
+func Exists(disk *tiles.Disk, path string) (bool, error) { return disk.Exists(path) }
 
 // Create writes the state of a key that has signed nothing yet. role is "owner" or "mirror".
 func Create(disk *tiles.Disk, path, role, origin string) error {
@@ -75,7 +77,7 @@ func Create(disk *tiles.Disk, path, role, origin string) error {
 }
 
 func load(disk *tiles.Disk, path, role, origin string) (*keeper, error) {
-	data, err := tiles.Read(path, maxState)
+	data, err := disk.Read(path, maxState)
 	if err != nil {
 		return nil, fmt.Errorf("reading state of %s: %w: %w", role, ErrState, err)
 	}
@@ -93,17 +95,38 @@ func load(disk *tiles.Disk, path, role, origin string) (*keeper, error) {
 	if f.Time > 0 {
 		k.state.Time = time.Unix(f.Time, 0).UTC()
 	}
+	if f.Note != "" {
+		if err := k.matches(k.state.Tree, []byte(f.Note)); err != nil {
+			return nil, fmt.Errorf("reading state of %s: %w: %w", role, ErrState, err)
+		}
+		k.state.Note = []byte(f.Note)
+	}
 	return k, nil
 }
 
+// matches checks that a signed note is a checkpoint of a tree of this log. Its signature is its reader's to verify.
+func (k *keeper) matches(tree tlog.Tree, signed []byte) error {
+	c, err := note.Parse(signed)
+	if err != nil {
+		return err
+	}
+	if c.Origin != k.origin || c.Tree != tree {
+		return fmt.Errorf("%w: of another log or tree", note.ErrNote)
+	}
+	return nil
+}
+
 func (k *keeper) save(s State) error {
-	f := stateFile{Role: k.role, Origin: k.origin, Size: s.Tree.N, Root: hex.EncodeToString(s.Tree.Hash[:])}
+	f := stateFile{Role: k.role, Origin: k.origin, Size: s.Tree.N, Root: hex.EncodeToString(s.Tree.Hash[:]), Note: string(s.Note)}
 	if !s.Time.IsZero() {
 		f.Time = s.Time.Unix()
 	}
 	data, err := json.Marshal(f)
 	if err != nil {
 		return fmt.Errorf("encoding state: %w", err)
+	}
+	if len(data) > maxState {
+		return fmt.Errorf("encoding state: %d bytes, the limit is %d", len(data), maxState)
 	}
 	return k.disk.Write(tiles.File{Path: k.path, Data: data})
 }
@@ -136,7 +159,7 @@ func (k *keeper) advance(next State, hashes tlog.HashReader) error {
 			return fmt.Errorf("%s: %w: size %d does not contain size %d", k.role, ErrInconsistent, next.Tree.N, last.Tree.N)
 		}
 	}
-	if next == last {
+	if next.equal(last) {
 		return nil
 	}
 	if err := k.save(next); err != nil {

@@ -9,7 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"sync"
 )
@@ -30,34 +30,88 @@ const (
 	StepSyncDir Step = "sync dir" // fsync the folder
 )
 
-// A Disk writes files durably below one folder. Several goroutines may use it for different files.
+// A Disk writes files durably below one folder, and reads them. Several goroutines may use it for different files.
 type Disk struct {
 	// Before, if set, is called before each step with the path concerned; an error makes the step fail. Tests crash here.
 	Before func(s Step, path string) error
+	// Serial makes Write take its steps one after the other, in the order of the files: for a simulation from a seed.
+	Serial bool
 
+	fs   FS
 	root string
 	mu   sync.Mutex
 	made map[string]bool // folders whose own entry in their parent this process has fsynced
 }
 
 // NewDisk creates the folder root, if need be with its parents, and returns a Disk for what lies below it.
-func NewDisk(root string) (*Disk, error) {
+func NewDisk(root string) (*Disk, error) { return NewDiskOn(OS(), root) }
+
+// NewDiskOn is NewDisk on a file system.
+func NewDiskOn(fs FS, root string) (*Disk, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
 		return nil, fmt.Errorf("finding %s: %w", root, err)
 	}
-	if err := os.MkdirAll(root, 0o700); err != nil {
+	if err := fs.MkdirAll(root); err != nil {
 		return nil, fmt.Errorf("creating folder: %w", err)
 	}
-	if err := syncDir(filepath.Dir(root)); err != nil {
+	if err := fs.SyncDir(filepath.Dir(root)); err != nil {
 		return nil, fmt.Errorf("syncing folder above %s: %w", root, err)
 	}
-	return &Disk{root: root, made: map[string]bool{root: true}}, nil
+	return &Disk{fs: fs, root: root, made: map[string]bool{root: true}}, nil
 }
 
 // Path returns the path of a file below the root.
 func (d *Disk) Path(elem ...string) string {
 	return filepath.Join(append([]string{d.root}, elem...)...)
+}
+
+// Read reads a file of at most max bytes. If there is none the error wraps fs.ErrNotExist.
+func (d *Disk) Read(path string, max int64) ([]byte, error) { return d.fs.Read(path, max) }
+
+// Exists reports whether there is a file or folder.
+func (d *Disk) Exists(path string) (bool, error) { return d.fs.Exists(path) }
+
+// List returns the names in a folder, sorted; none for a folder that is missing.
+func (d *Disk) List(dir string) ([]string, error) {
+	entries, err := d.fs.List(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("listing folder: %w", err)
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, nil
+}
+
+// Remove removes a file. That it is gone need not be durable: a loss of power may bring it back.
+func (d *Disk) Remove(path string) error { return d.fs.Remove(path) }
+
+// Lock takes the exclusive use of the whole folder until it is closed, or returns an error that wraps ErrLocked.
+func (d *Disk) Lock() (io.Closer, error) { return d.fs.Lock(d.Path("lock")) }
+
+// walk calls f for each file below dir, folder by folder in sorted order. A dir that is missing has none.
+func (d *Disk) walk(dir string, f func(path string) error) error {
+	entries, err := d.fs.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if e.IsDir() {
+			err = d.walk(path, f)
+		} else {
+			err = f(path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // A File is a path and its whole content.
@@ -85,17 +139,17 @@ func (d *Disk) Write(files ...File) error {
 			return fmt.Errorf("%w: %w", ErrDurability, err)
 		}
 	}
-	err := parallel(len(files), func(i int) error { return d.writeTemp(files[i]) })
+	err := d.parallel(len(files), func(i int) error { return d.writeTemp(files[i]) })
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDurability, err)
 	}
 	for _, f := range files {
-		if err := d.step(StepRename, f.Path, func() error { return os.Rename(f.Path+tempSuffix, f.Path) }); err != nil {
+		if err := d.step(StepRename, f.Path, func() error { return d.fs.Rename(f.Path+tempSuffix, f.Path) }); err != nil {
 			return fmt.Errorf("%w: %w", ErrDurability, err)
 		}
 	}
-	err = parallel(len(dirs), func(i int) error {
-		return d.step(StepSyncDir, dirs[i], func() error { return syncDir(dirs[i]) })
+	err = d.parallel(len(dirs), func(i int) error {
+		return d.step(StepSyncDir, dirs[i], func() error { return d.fs.SyncDir(dirs[i]) })
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDurability, err)
@@ -116,21 +170,15 @@ func (d *Disk) step(s Step, path string, do func() error) error {
 
 func (d *Disk) writeTemp(f File) error {
 	path := f.Path + tempSuffix
-	var file *os.File
+	var file Created
 	err := d.step(StepCreate, path, func() (err error) {
-		if file, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600); err != nil {
-			return err
-		}
-		_, err = file.Write(f.Data)
+		file, err = d.fs.Create(path, f.Data)
 		return err
 	})
-	if file == nil {
+	if err != nil {
 		return err
 	}
-	if err == nil {
-		err = d.step(StepSync, path, file.Sync)
-	}
-	return errors.Join(err, file.Close())
+	return errors.Join(d.step(StepSync, path, file.Sync), file.Close())
 }
 
 // ensure makes a folder and its parents below the root durable: a folder found there may be left from a process that was
@@ -153,10 +201,10 @@ func (d *Disk) ensureLocked(dir string) error {
 		return err
 	}
 	err := d.step(StepMkdir, dir, func() error {
-		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := d.fs.Mkdir(dir); err != nil {
 			return err
 		}
-		return syncDir(parent)
+		return d.fs.SyncDir(parent)
 	})
 	if err == nil {
 		d.made[dir] = true
@@ -169,13 +217,18 @@ func (d *Disk) removeAll(dir string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.made, filepath.Clean(dir))
-	_ = os.RemoveAll(dir) // what stays is swept on the next start
+	_ = d.fs.RemoveAll(dir) // what stays is swept on the next start
 }
 
-// parallel runs f(0) to f(n-1), a few at once, and joins their errors.
-func parallel(n int, f func(int) error) error {
-	if n == 1 {
-		return f(0)
+// parallel runs f(0) to f(n-1), a few at once, and joins their errors; if the disk is serial, up to the first error.
+func (d *Disk) parallel(n int, f func(int) error) error {
+	if n == 1 || d.Serial {
+		for i := range n {
+			if err := f(i); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	errs := make([]error, n)
 	var wg sync.WaitGroup
@@ -191,29 +244,4 @@ func parallel(n int, f func(int) error) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
-// Read reads a file of at most max bytes.
-func Read(path string, max int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, max+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > max {
-		return nil, fmt.Errorf("reading %s: larger than %d bytes", filepath.Base(path), max)
-	}
-	return data, nil
 }

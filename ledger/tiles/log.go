@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -71,7 +70,7 @@ func Open(disk *Disk, dir string, size int64, visit func(index uint64, raw []byt
 func (l *Log) repair(files []tileFile) error {
 	var missing []File
 	for _, f := range files {
-		have, err := Read(l.path(f.tile), maxBundle)
+		have, err := l.disk.Read(l.path(f.tile), maxBundle)
 		if err != nil || !bytes.Equal(have, f.data) {
 			missing = append(missing, File{l.path(f.tile), f.data})
 		}
@@ -89,7 +88,7 @@ func (l *Log) path(t tlog.Tile) string {
 // readTile reads a tile of at least the width asked for: the exact file, or the beginning of a larger one, which the same
 // tree wrote later.
 func (l *Log) readTile(t tlog.Tile) ([]byte, error) {
-	data, err := Read(l.path(t), maxBundle)
+	data, err := l.disk.Read(l.path(t), maxBundle)
 	if err == nil {
 		return data, nil
 	}
@@ -98,13 +97,13 @@ func (l *Log) readTile(t tlog.Tile) ([]byte, error) {
 	}
 	full := t
 	full.W = width
-	if data, err := Read(l.path(full), maxBundle); err == nil {
+	if data, err := l.disk.Read(l.path(full), maxBundle); err == nil {
 		return data, nil
 	}
-	names, _ := os.ReadDir(filepath.Dir(l.path(t))) // none: reported below
-	for _, e := range names {
-		if w, err := strconv.Atoi(e.Name()); err == nil && w > t.W && w < width {
-			if data, err := Read(filepath.Join(filepath.Dir(l.path(t)), e.Name()), maxBundle); err == nil {
+	names, _ := l.disk.List(filepath.Dir(l.path(t))) // none: reported below
+	for _, name := range names {
+		if w, err := strconv.Atoi(name); err == nil && w > t.W && w < width {
+			if data, err := l.disk.Read(filepath.Join(filepath.Dir(l.path(t)), name), maxBundle); err == nil {
 				return data, nil
 			}
 		}
@@ -115,13 +114,7 @@ func (l *Log) readTile(t tlog.Tile) ([]byte, error) {
 // sweep removes temporary files, tiles beyond the size, and partial tiles whose full tile stands.
 func (l *Log) sweep() error {
 	var stale []string
-	err := filepath.WalkDir(filepath.Join(l.dir, "tile"), func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil || d.IsDir() {
-			return err
-		}
+	err := l.disk.walk(filepath.Join(l.dir, "tile"), func(path string) error {
 		rel, err := filepath.Rel(l.dir, path)
 		if err != nil {
 			return err
@@ -139,7 +132,7 @@ func (l *Log) sweep() error {
 		return fmt.Errorf("sweeping log files: %w", err)
 	}
 	for _, path := range stale {
-		if err := os.Remove(path); err != nil {
+		if err := l.disk.Remove(path); err != nil {
 			return fmt.Errorf("sweeping log files: %w", err)
 		}
 	}
@@ -251,7 +244,7 @@ func (l *Log) tile(t tlog.Tile) ([]byte, error) {
 	if cached != nil {
 		return cached, nil
 	}
-	data, err := Read(l.path(full), maxTile)
+	data, err := l.disk.Read(l.path(full), maxTile)
 	if err != nil || len(data) != maxTile {
 		return nil, fmt.Errorf("%w: hash tile: %w", ErrCorrupt, errors.Join(err, fmt.Errorf("%d bytes", len(data))))
 	}
@@ -278,7 +271,7 @@ func (l *Log) bundle(n int64) ([]byte, error) {
 	if n == e.size/width && e.size%width > 0 {
 		return e.bundle, nil
 	}
-	data, err := Read(l.path(tlog.Tile{H: height, L: -1, N: n, W: width}), maxBundle)
+	data, err := l.disk.Read(l.path(tlog.Tile{H: height, L: -1, N: n, W: width}), maxBundle)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}

@@ -365,10 +365,10 @@ func TestRead(t *testing.T) {
 	if err := os.WriteFile(path, []byte("12345"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if data, err := Read(path, 5); err != nil || string(data) != "12345" {
+	if data, err := OS().Read(path, 5); err != nil || string(data) != "12345" {
 		t.Errorf("%q, %v", data, err)
 	}
-	if _, err := Read(path, 4); err == nil {
+	if _, err := OS().Read(path, 4); err == nil {
 		t.Error("read more than the bound")
 	}
 }
