@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -146,8 +147,8 @@ func Sign(origin string, tree tlog.Tree, key ed25519.PrivateKey) ([]byte, error)
 	return []byte(text + "\n" + sig.Line()), nil
 }
 
-// VerifyOwner parses a note and verifies the owner's signature for the log with that origin. Other signatures are not
-// looked at.
+// VerifyOwner parses a note and verifies the owner's signature for the log with that origin. Others' signatures are not
+// looked at; those under the owner's name by another key are left out, so that Assemble takes the verified one.
 func VerifyOwner(cfg *network.Configuration, origin string, data []byte) (Checkpoint, error) {
 	c, err := Parse(data)
 	if err != nil {
@@ -164,13 +165,13 @@ func VerifyOwner(cfg *network.Configuration, origin string, data []byte) (Checkp
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("reading log key of %s: %w", owner.Name, err)
 	}
-	for _, s := range c.Sigs {
-		if s.Name == v.Name() && s.Hash == v.KeyHash() {
-			if !v.Verify([]byte(c.Text), s.Body) {
-				return Checkpoint{}, fmt.Errorf("%w: owner's", ErrSignature)
-			}
-			return c, nil
-		}
+	c.Sigs = slices.DeleteFunc(c.Sigs, func(s Signature) bool { return s.Name == v.Name() && s.Hash != v.KeyHash() })
+	i := slices.IndexFunc(c.Sigs, func(s Signature) bool { return s.Name == v.Name() })
+	if i < 0 {
+		return Checkpoint{}, fmt.Errorf("%w: owner's is missing", ErrSignature)
 	}
-	return Checkpoint{}, fmt.Errorf("%w: owner's is missing", ErrSignature)
+	if !v.Verify([]byte(c.Text), c.Sigs[i].Body) {
+		return Checkpoint{}, fmt.Errorf("%w: owner's", ErrSignature)
+	}
+	return c, nil
 }

@@ -434,3 +434,21 @@ func FuzzParseProof(f *testing.F) {
 		}
 	})
 }
+
+// A relay may put a line under the owner's name, by another key, before the owner's own. What is assembled from such a
+// head must still verify: it is what a member stores.
+func TestStrangeOwnerLineIsNotAssembled(t *testing.T) {
+	cfg := testConfig(t)
+	tree, _ := buildTree(t, 5)
+	owner, lines := testHead(t, tree)
+	text, rest, _ := strings.Cut(string(owner), "\n\n")
+	strange := Signature{Name: testOrigin, Hash: 7, Body: make([]byte, 64)}.Line()
+	head := join([]byte(text+"\n\n"+strange+rest), lines...)
+	c, cosigs, err := Cosignatures(cfg, testOrigin, head)
+	if err != nil || len(cosigs) != 4 {
+		t.Fatalf("%d cosignatures, %v", len(cosigs), err)
+	}
+	if got := Assemble(c, cosigs); string(got) != string(join(owner, lines...)) {
+		t.Fatalf("assembled:\n%s", got)
+	}
+}
