@@ -170,7 +170,8 @@ func VerifyOwner(cfg *network.Configuration, origin string, data []byte) (Checkp
 	if i < 0 {
 		return Checkpoint{}, fmt.Errorf("%w: owner's is missing", ErrSignature)
 	}
-	if !v.Verify([]byte(c.Text), c.Sigs[i].Body) {
+	sig := c.Sigs[i].Body
+	if !remembered.check(owner.LogKey, c.Text, sig, func() bool { return v.Verify([]byte(c.Text), sig) }) {
 		return Checkpoint{}, fmt.Errorf("%w: owner's", ErrSignature)
 	}
 	return c, nil

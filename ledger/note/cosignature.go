@@ -50,16 +50,16 @@ func VerifyCosignature(mirror network.Member, text, line string) (Cosignature, e
 	if sig.Name != v.Name() || sig.Hash != v.KeyHash() {
 		return Cosignature{}, fmt.Errorf("%w: of another key than %s's", ErrSignature, mirror.Name)
 	}
-	return verify(mirror.Name, v, text, sig)
+	return verify(mirror, v, text, sig)
 }
 
-func verify(mirror string, v *torchwood.CosignatureVerifier, text string, sig Signature) (Cosignature, error) {
-	if !v.Verify([]byte(text), sig.Body) {
-		return Cosignature{}, fmt.Errorf("%w: %s's cosignature", ErrSignature, mirror)
+func verify(mirror network.Member, v *torchwood.CosignatureVerifier, text string, sig Signature) (Cosignature, error) {
+	if !remembered.check(mirror.MirrorKey, text, sig.Body, func() bool { return v.Verify([]byte(text), sig.Body) }) {
+		return Cosignature{}, fmt.Errorf("%w: %s's cosignature", ErrSignature, mirror.Name)
 	}
 	sec := binary.BigEndian.Uint64(sig.Body) // Verify saw 72 bytes
 	if sec > math.MaxInt32*1000 {            // the year 70000: time arithmetic stays far from overflow
-		return Cosignature{}, fmt.Errorf("%w: %s's cosignature time", ErrSignature, mirror)
+		return Cosignature{}, fmt.Errorf("%w: %s's cosignature time", ErrSignature, mirror.Name)
 	}
-	return Cosignature{Mirror: mirror, Time: time.Unix(int64(sec), 0).UTC(), Line: sig.Line()}, nil
+	return Cosignature{Mirror: mirror.Name, Time: time.Unix(int64(sec), 0).UTC(), Line: sig.Line()}, nil
 }

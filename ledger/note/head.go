@@ -80,7 +80,7 @@ func Cosignatures(cfg *network.Configuration, origin string, data []byte) (Check
 			return Checkpoint{}, nil, fmt.Errorf("%w: %s cosigned twice", ErrSignature, m.Name)
 		}
 		seen[m.Name] = true
-		cs, err := verify(m.Name, v, c.Text, s)
+		cs, err := verify(m, v, c.Text, s)
 		if err != nil {
 			return Checkpoint{}, nil, err
 		}
