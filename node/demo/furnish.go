@@ -37,16 +37,24 @@ var Rights = []struct{ Requester, Holder string }{
 	{"GOV/benefits", "GOV/civil"}, {"GOV/benefits", "GOV/tax"}, {"GOV/benefits", "GOV/health"}, {"GOV/tax", "GOV/benefits"},
 }
 
-func ready(ctx context.Context, base string) bool {
+func ready(ctx context.Context, c *client.Client) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	return client.New(base, "", nil).Get(ctx, "/readyz", nil) == nil
+	defer c.HTTP.CloseIdleConnections()
+	return c.Get(ctx, "/readyz", nil) == nil
 }
 
 // Client calls the node's gateway.
-func (n *Node) Client() *client.Client { return client.New(n.API, n.Token, nil) }
+func (n *Node) Client() *client.Client {
+	c := client.New(n.API, n.Token, nil)
+	if n.Place.Dial != nil {
+		c.HTTP.Transport.(*http.Transport).DialContext = n.Place.Dial // client.New makes one
+	}
+	return c
+}
 
-// Furnish declares every dataset, imports its data, publishes its policy, and makes the agreements.
+// Furnish declares every dataset, imports its data, publishes its policy, and makes the agreements. Members without a dataset stay
+// as they are.
 func (n *Network) Furnish(ctx context.Context) error {
 	survey, err := Survey()
 	if err != nil {
@@ -56,6 +64,9 @@ func (n *Network) Furnish(ctx context.Context) error {
 	done := 0
 	group, held := errgroup.WithContext(ctx)
 	for _, node := range n.Nodes {
+		if node.Dataset == "" {
+			continue
+		}
 		group.Go(func() error {
 			if err := node.furnish(held, survey); err != nil {
 				return fmt.Errorf("furnishing %s: %w", node.Name, err)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -50,12 +51,35 @@ type Options struct {
 	Schemes      []network.Scheme
 	Members      []Department
 	Progress     func(stage string)
+	// Place, if set, says where a member's gateway runs; nil: all on this machine's loopback, at free ports.
+	Place func(d Department) (Place, error)
+}
+
+// A Place is where a member's gateway runs and is to be found.
+type Place struct {
+	Peer     string   // UDP host:port where it listens for the other members
+	Endpoint string   // where they find it, as its card says
+	API      string   // TCP host:port where its REST interface listens
+	Command  []string // what its process is started by, like `ip netns exec NAME`; empty: directly
+	// Dial reaches API; nil: as any address is.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// onLoopback is a Place with two free ports.
+func onLoopback(Department) (Place, error) {
+	peer, err := FreePort()
+	if err != nil {
+		return Place{}, err
+	}
+	rest, err := FreePort()
+	return Place{Peer: peer, Endpoint: peer, API: rest}, err
 }
 
 // A Node is one member's gateway.
 type Node struct {
 	Department
 	Folder config.Folder
+	Place  Place
 	API    string // http://127.0.0.1:port
 	Peer   string // 127.0.0.1:port
 	Token  string
@@ -72,6 +96,9 @@ type Network struct {
 
 // Build makes the members' folders, keys, cards and settings and the configuration that they all adopt. Nothing runs yet.
 func Build(opts Options) (*Network, error) {
+	if opts.Place == nil {
+		opts.Place = onLoopback
+	}
 	n := &Network{opts: opts}
 	var cards []network.Card
 	for _, d := range opts.Members {
@@ -107,28 +134,24 @@ func prepare(opts Options, d Department) (*Node, network.Card, error) {
 	if err != nil {
 		return nil, network.Card{}, err
 	}
-	peer, err := FreePort()
-	if err != nil {
-		return nil, network.Card{}, err
-	}
-	rest, err := FreePort()
+	place, err := opts.Place(d)
 	if err != nil {
 		return nil, network.Card{}, err
 	}
 	settings := config.Default()
 	settings.Member, settings.Instance = d.Name, Instance
-	settings.Peer.Listen, settings.API.Listen = peer, rest
+	settings.Peer.Listen, settings.API.Listen = place.Peer, place.API
 	settings.API.Metrics = "loopback"
 	settings.Prover.Keys = opts.KeysDir
 	settings.Limits.QueriesPerSecond = 1000
 	if err := config.WriteNew(folder.Config(), settings.Render(), 0o600); err != nil {
 		return nil, network.Card{}, err
 	}
-	card, err := network.NewCard(Instance, keys.Member(Instance, d.Name, d.Title, peer, true), keys.Log)
+	card, err := network.NewCard(Instance, keys.Member(Instance, d.Name, d.Title, place.Endpoint, true), keys.Log)
 	if err != nil {
 		return nil, network.Card{}, err
 	}
-	return &Node{Department: d, Folder: folder, API: "http://" + rest, Peer: peer}, card, nil
+	return &Node{Department: d, Folder: folder, Place: place, API: "http://" + place.API, Peer: place.Peer}, card, nil
 }
 
 // FreePort finds a loopback address whose port is free for both TCP and UDP just now. It looks below the ports that the system hands
@@ -186,7 +209,8 @@ func (n *Network) StartNode(node *Node) error {
 		return fmt.Errorf("starting %s: %w", node.Name, err)
 	}
 	defer log.Close()
-	cmd := exec.Command(n.opts.Program, "serve", string(node.Folder))
+	args := append(slices.Clone(node.Place.Command), n.opts.Program, "serve", string(node.Folder))
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = processAttributes()
 	if err := cmd.Start(); err != nil {
@@ -209,7 +233,7 @@ func (n *Node) WaitReady(ctx context.Context) error {
 	for {
 		if token, err := os.ReadFile(n.Folder.Token()); err == nil {
 			n.Token = strings.TrimSpace(string(token))
-			if ready(ctx, n.API) {
+			if ready(ctx, n.Client()) {
 				return nil
 			}
 		}
@@ -217,11 +241,14 @@ func (n *Node) WaitReady(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for %s: %w; its log is %s", n.Name, ctx.Err(), n.LogFile())
 		case <-n.exited:
-			return fmt.Errorf("the gateway of %s stopped by itself; its log is %s:\n%s", n.Name, n.LogFile(), tail(n.LogFile()))
+			return fmt.Errorf("the gateway of %s stopped by itself; its log is %s:\n%s", n.Name, n.LogFile(), n.LogEnd())
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
+
+// LogEnd is the last kilobyte of the gateway's log.
+func (n *Node) LogEnd() string { return tail(n.LogFile()) }
 
 // tail is the last kilobyte of a file.
 func tail(path string) string {
