@@ -18,9 +18,9 @@ const (
 	MaxBatchBytes = MaxPushBytes
 	// MaxMessage bounds an encoded Push, Head, PushReply or Entries: the entries, a note, an origin and lengths.
 	MaxMessage = MaxPushBytes + note.MaxSize + 4<<10
-	// MaxOrigin bounds an origin in bytes: an instance of 64, a member of 41, and "/log/1".
+	// MaxOrigin bounds an origin in bytes: an instance of 64, a member of 41, and "/log/9999".
 	MaxOrigin = 128
-	// MaxLine bounds a cosignature line in bytes: a name of 115 bytes and 104 of base64.
+	// MaxLine bounds a cosignature line in bytes: a name of 118 bytes and 104 of base64.
 	MaxLine = 512
 	// MaxFound bounds one page of a search.
 	MaxFound = 1000

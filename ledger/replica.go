@@ -60,8 +60,7 @@ func (s *Store) loadReplica(o Options, me network.Member, origin string) (*repli
 			return nil, err
 		}
 		var err error
-		name := network.MirrorName(s.cfg.Instance, me.Name)
-		if r.mirror, err = signer.LoadMirror(s.disk, path, origin, name, o.MirrorKey); err != nil {
+		if r.mirror, err = signer.LoadMirror(s.disk, path, origin, me.MirrorName(), o.MirrorKey); err != nil {
 			return nil, err
 		}
 		known = append(known, r.mirror.State().Tree)

@@ -158,7 +158,7 @@ func checkOptions(o Options) (network.Member, error) {
 	if len(o.LogKey) != ed25519.PrivateKeySize {
 		return me, fmt.Errorf("log key has %d bytes, not %d", len(o.LogKey), ed25519.PrivateKeySize)
 	}
-	if pub := o.LogKey.Public().(ed25519.PublicKey); network.LogVKey(o.Config.Origin(me.Name), pub) != me.LogKey {
+	if pub := o.LogKey.Public().(ed25519.PublicKey); network.LogVKey(me.Origin(), pub) != me.LogKey {
 		return me, fmt.Errorf("log key of %s is not the one in the network configuration", me.Name)
 	}
 	if !me.Mirror {
@@ -167,8 +167,7 @@ func checkOptions(o Options) (network.Member, error) {
 	if len(o.MirrorKey) != ed25519.PrivateKeySize {
 		return me, fmt.Errorf("mirror key has %d bytes, not %d", len(o.MirrorKey), ed25519.PrivateKeySize)
 	}
-	name := network.MirrorName(o.Config.Instance, me.Name)
-	if network.MirrorVKey(name, o.MirrorKey.Public().(ed25519.PublicKey)) != me.MirrorKey {
+	if network.MirrorVKey(me.MirrorName(), o.MirrorKey.Public().(ed25519.PublicKey)) != me.MirrorKey {
 		return me, fmt.Errorf("mirror key of %s is not the one in the network configuration", me.Name)
 	}
 	return me, nil

@@ -56,8 +56,8 @@ func testCard(tb testing.TB, name string, port int, mirror bool) network.Card {
 	log, mir := testKey("log "+name), testKey("mirror "+name)
 	m := network.Member{
 		Name: name, Title: strings.TrimPrefix(name, "GOV/") + " office",
-		LogKey:       network.LogVKey(network.Origin(testInstance, name), log.Public().(ed25519.PublicKey)),
-		MirrorKey:    network.MirrorVKey(network.MirrorName(testInstance, name), mir.Public().(ed25519.PublicKey)),
+		LogKey:       network.LogVKey(network.LogName(testInstance, name, 1), log.Public().(ed25519.PublicKey)),
+		MirrorKey:    network.MirrorVKey(network.MirrorName(testInstance, name, 1), mir.Public().(ed25519.PublicKey)),
 		TransportKey: pub64("transport " + name), QueryKey: pub64("query " + name),
 		Endpoint: fmt.Sprintf("127.0.0.1:%d", port), Mirror: mirror,
 	}

@@ -1,6 +1,6 @@
 // Package network holds what the members of one instance agree on before they talk: who they are, their keys and
 // endpoints, who mirrors, intervals, identifier schemes and circuits. A configuration is one canonical JSON document and
-// is pinned by its SHA-256.
+// is pinned by its SHA-256. Version 1 is pinned out of band; each later version follows from the one before by a Link.
 package network
 
 import (
@@ -30,7 +30,7 @@ const (
 type Member struct {
 	Name         string `json:"name"`          // GOV/tax
 	Title        string `json:"title"`         // for people
-	LogKey       string `json:"log_key"`       // signed-note verifier key, Ed25519, named for the member's origin
+	LogKey       string `json:"log_key"`       // signed-note verifier key, Ed25519; its name is the member's origin
 	MirrorKey    string `json:"mirror_key"`    // verifier key of type 0x04 (tlog-cosignature), named for its mirror
 	TransportKey string `json:"transport_key"` // base64 of an Ed25519 public key
 	QueryKey     string `json:"query_key"`     // base64 of an Ed25519 public key
@@ -55,7 +55,9 @@ type Circuit struct {
 
 // Params are the choices of an instance that no single member makes.
 type Params struct {
-	Mode             string    `json:"mode"` // ModeDemo or ModeProduction
+	Mode             string    `json:"mode"`     // ModeDemo or ModeProduction
+	Proposer         string    `json:"proposer"` // member that proposes version 2; "": the first mirror by name
+	QuorumSize       int       `json:"quorum"`   // as in a Configuration
 	Schemes          []Scheme  `json:"schemes"`
 	BeatSeconds      int       `json:"beat_seconds"`      // a receipts batch each so many seconds; 0: 60
 	HeartbeatSeconds int       `json:"heartbeat_seconds"` // a re-cosigned head each so many seconds; 0: 10
@@ -64,17 +66,21 @@ type Params struct {
 	Expires          string    `json:"expires"` // UTC, like 2030-01-02T15:04:05Z
 }
 
-// A Configuration is what all members of an instance agree on. Obtain one from Build or Parse, which validate it.
+// A Configuration is what all members of an instance agree on. Obtain one from Build, Succeed or Parse, which validate it.
 type Configuration struct {
 	Instance         string    `json:"instance"`
-	Version          int       `json:"version"`
+	Version          int       `json:"version"`            // from 1
+	Previous         string    `json:"previous,omitempty"` // digest of the version before; "" in version 1
 	Mode             string    `json:"mode"`
-	Members          []Member  `json:"members"` // sorted by name
+	Proposer         string    `json:"proposer"`         // the member that alone may propose the next version
+	QuorumSize       int       `json:"quorum,omitempty"` // 0: Quorum(n); else from that to n, the number of mirrors
+	Members          []Member  `json:"members"`          // sorted by name
 	Schemes          []Scheme  `json:"schemes"`
 	BeatSeconds      int       `json:"beat_seconds"`
 	HeartbeatSeconds int       `json:"heartbeat_seconds"`
 	FreshnessSeconds int       `json:"freshness_seconds"`
 	Circuits         []Circuit `json:"circuits"`
+	Fences           []Fence   `json:"fences,omitempty"` // sorted by origin
 	Expires          string    `json:"expires"`
 }
 
@@ -82,7 +88,7 @@ type Configuration struct {
 // Every card must be signed for this instance.
 func Build(instance string, p Params, cards []Card) (*Configuration, error) {
 	c := &Configuration{
-		Instance: instance, Version: 1, Mode: p.Mode,
+		Instance: instance, Version: 1, Mode: p.Mode, Proposer: p.Proposer, QuorumSize: p.QuorumSize,
 		Schemes: slices.Clone(p.Schemes), Circuits: slices.Clone(p.Circuits),
 		BeatSeconds:      orDefault(p.BeatSeconds, 60),
 		HeartbeatSeconds: orDefault(p.HeartbeatSeconds, 10),
@@ -101,6 +107,9 @@ func Build(instance string, p Params, cards []Card) (*Configuration, error) {
 	slices.SortFunc(c.Members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(c.Schemes, func(a, b Scheme) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(c.Circuits, func(a, b Circuit) int { return strings.Compare(a.ID, b.ID) })
+	if mirrors := c.Mirrors(); c.Proposer == "" && len(mirrors) > 0 {
+		c.Proposer = mirrors[0].Name
+	}
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
@@ -147,32 +156,67 @@ func (c *Configuration) Digest() string {
 
 // Member returns the member of that name.
 func (c *Configuration) Member(name string) (Member, bool) {
-	for _, m := range c.Members {
-		if m.Name == name {
-			return m, true
-		}
+	i, ok := slices.BinarySearchFunc(c.Members, name, func(m Member, name string) int { return strings.Compare(m.Name, name) })
+	if !ok {
+		return Member{}, false
 	}
-	return Member{}, false
+	return c.Members[i], true
 }
 
-// Origin returns the origin of a member's log in this configuration.
-func (c *Configuration) Origin(member string) string { return Origin(c.Instance, member) }
+// Origin returns the origin of a member's log: the name of its log key. It is "" for who is not a member.
+func (c *Configuration) Origin(member string) string {
+	m, ok := c.Member(member)
+	if !ok {
+		return ""
+	}
+	return m.Origin()
+}
 
-// Owner returns the member whose log has that origin.
+// Owner returns the member whose log has that origin now. A fenced log has none.
 func (c *Configuration) Owner(origin string) (Member, bool) {
-	for _, m := range c.Members {
-		if c.Origin(m.Name) == origin {
-			return m, true
-		}
+	name, _, ok := parseName(origin, c.Instance, "log")
+	if !ok {
+		return Member{}, false
 	}
-	return Member{}, false
+	m, ok := c.Member(name)
+	if !ok || m.Origin() != origin {
+		return Member{}, false
+	}
+	return m, true
 }
 
-// Origins returns the origins of all logs, in the order of Members.
+// Fence returns where a log of an earlier version ended.
+func (c *Configuration) Fence(origin string) (Fence, bool) {
+	i, ok := slices.BinarySearchFunc(c.Fences, origin, func(f Fence, origin string) int { return strings.Compare(f.Origin, origin) })
+	if !ok {
+		return Fence{}, false
+	}
+	return c.Fences[i], true
+}
+
+// LogKey returns the verifier key of a log and the member that owns or owned it, current and fenced logs alike.
+func (c *Configuration) LogKey(origin string) (vkey, member string, ok bool) {
+	if m, ok := c.Owner(origin); ok {
+		return m.LogKey, m.Name, true
+	}
+	f, ok := c.Fence(origin)
+	return f.LogKey, f.Member, ok
+}
+
+// Origins returns the origins of the members' current logs, in the order of Members.
 func (c *Configuration) Origins() []string {
 	out := make([]string, len(c.Members))
 	for i, m := range c.Members {
-		out[i] = c.Origin(m.Name)
+		out[i] = m.Origin()
+	}
+	return out
+}
+
+// Logs returns the origins of all logs: the current ones in the order of Members, then the fenced ones in that of Fences.
+func (c *Configuration) Logs() []string {
+	out := c.Origins()
+	for _, f := range c.Fences {
+		out = append(out, f.Origin)
 	}
 	return out
 }
@@ -188,8 +232,14 @@ func (c *Configuration) Mirrors() []Member {
 	return out
 }
 
-// Quorum returns how many distinct mirrors must cosign a checkpoint to make it final: floor(2n/3)+1 of n.
-func (c *Configuration) Quorum() int { return Quorum(len(c.Mirrors())) }
+// Quorum returns how many distinct mirrors must cosign a checkpoint to make it final: QuorumSize, or floor(2n/3)+1 of n
+// where that is 0.
+func (c *Configuration) Quorum() int {
+	if c.QuorumSize != 0 {
+		return c.QuorumSize
+	}
+	return Quorum(len(c.Mirrors()))
+}
 
 // Quorum is floor(2n/3)+1: any two quorums share more than a third of the mirrors.
 func Quorum(mirrors int) int { return 2*mirrors/3 + 1 }
@@ -203,12 +253,6 @@ func (c *Configuration) Scheme(name string) (Scheme, bool) {
 	}
 	return Scheme{}, false
 }
-
-// Origin returns the origin of the first generation of a member's log.
-func Origin(instance, member string) string { return instance + "/" + member + "/log/1" }
-
-// MirrorName returns the name of the key that a member cosigns with.
-func MirrorName(instance, member string) string { return instance + "/" + member + "/mirror/1" }
 
 func orDefault(n, def int) int {
 	if n == 0 {

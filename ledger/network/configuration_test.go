@@ -29,8 +29,8 @@ func testPub(label string) ed25519.PublicKey { return testKey(label).Public().(e
 func testMember(name string, port int) Member {
 	return Member{
 		Name: name, Title: "Office <of> " + name, Mirror: true, Endpoint: fmt.Sprintf("127.0.0.1:%d", port),
-		LogKey:       LogVKey(Origin(testInstance, name), testPub("log "+name)),
-		MirrorKey:    MirrorVKey(MirrorName(testInstance, name), testPub("mirror "+name)),
+		LogKey:       LogVKey(LogName(testInstance, name, 1), testPub("log "+name)),
+		MirrorKey:    MirrorVKey(MirrorName(testInstance, name, 1), testPub("mirror "+name)),
 		TransportKey: base64.StdEncoding.EncodeToString(testPub("transport " + name)),
 		QueryKey:     base64.StdEncoding.EncodeToString(testPub("query " + name)),
 	}
@@ -120,6 +120,12 @@ func TestLookups(t *testing.T) {
 	if s, ok := c.Scheme("nid"); !ok || s.Normalise != "upper" {
 		t.Error("scheme not found")
 	}
+	if got := c.Origin("GOV/tax"); got != "test.example/GOV/tax/log/1" || c.Origin("GOV/none") != "" {
+		t.Errorf("origin %q", got)
+	}
+	if c.Proposer != "COM/bank-1" {
+		t.Errorf("proposer %s", c.Proposer)
+	}
 	if c.Quorum() != 3 {
 		t.Errorf("quorum %d", c.Quorum())
 	}
@@ -140,6 +146,30 @@ func TestValidationRefuses(t *testing.T) {
 		{"instance", "instance", func(c *Configuration) { c.Instance = "Test" }},
 		{"instance with slash", "instance", func(c *Configuration) { c.Instance = "a/b" }},
 		{"version", "version", func(c *Configuration) { c.Version = 0 }},
+		{"version beyond all", "version", func(c *Configuration) { c.Version = MaxVersion + 1 }},
+		{"version 1 with a previous", "previous", func(c *Configuration) { c.Previous = strings.Repeat("ab", 32) }},
+		{"version 2 without a previous", "previous", func(c *Configuration) { c.Version = 2 }},
+		{"version 2's previous", "previous", func(c *Configuration) { c.Version, c.Previous = 2, strings.Repeat("AB", 32) }},
+		{"no proposer", "proposer", func(c *Configuration) { c.Proposer = "" }},
+		{"unknown proposer", "proposer", func(c *Configuration) { c.Proposer = "GOV/none" }},
+		{"low quorum", "quorum", func(c *Configuration) { c.QuorumSize = 2 }},
+		{"high quorum", "quorum", func(c *Configuration) { c.QuorumSize = 5 }},
+		{"negative quorum", "quorum", func(c *Configuration) { c.QuorumSize = -1 }},
+		{"log key's generation 0", "members.log_key", func(c *Configuration) {
+			low(c).LogKey = LogVKey(LogName(testInstance, low(c).Name, 0), testPub("x"))
+		}},
+		{"log key's generation beyond all", "members.log_key", func(c *Configuration) {
+			low(c).LogKey = LogVKey(LogName(testInstance, low(c).Name, MaxGeneration+1), testPub("x"))
+		}},
+		{"log key's generation spelled otherwise", "members.log_key", func(c *Configuration) {
+			low(c).LogKey = LogVKey(testInstance+"/"+low(c).Name+"/log/01", testPub("x"))
+		}},
+		{"log key named as a mirror", "members.log_key", func(c *Configuration) {
+			low(c).LogKey = LogVKey(MirrorName(testInstance, low(c).Name, 1), testPub("x"))
+		}},
+		{"mirror key's generation", "members.mirror_key", func(c *Configuration) {
+			low(c).MirrorKey = MirrorVKey(testInstance+"/"+low(c).Name+"/mirror/+1", testPub("x"))
+		}},
 		{"mode", "mode", func(c *Configuration) { c.Mode = "test" }},
 		{"expires", "expires", func(c *Configuration) { c.Expires = "never" }},
 		{"beat", "beat_seconds", func(c *Configuration) { c.BeatSeconds = -1 }},
@@ -162,23 +192,23 @@ func TestValidationRefuses(t *testing.T) {
 		{"log key empty", "members.log_key", func(c *Configuration) { low(c).LogKey = "" }},
 		{"log key of another", "members.log_key", func(c *Configuration) { low(c).LogKey = c.Members[1].LogKey }},
 		{"log key of type 4", "members.log_key", func(c *Configuration) {
-			low(c).LogKey = MirrorVKey(Origin(testInstance, low(c).Name), testPub("x"))
+			low(c).LogKey = MirrorVKey(LogName(testInstance, low(c).Name, 1), testPub("x"))
 		}},
 		{"log key's hash", "members.log_key", func(c *Configuration) {
 			low(c).LogKey = strings.Replace(low(c).LogKey, "/log/1+", "/log/1+0", 1)
 		}},
 		{"mirror key of type 1", "members.mirror_key", func(c *Configuration) {
-			low(c).MirrorKey = LogVKey(MirrorName(testInstance, low(c).Name), testPub("x"))
+			low(c).MirrorKey = LogVKey(MirrorName(testInstance, low(c).Name, 1), testPub("x"))
 		}},
 		{"mirror key of another name", "members.mirror_key", func(c *Configuration) {
-			low(c).MirrorKey = MirrorVKey(Origin(testInstance, low(c).Name), testPub("x"))
+			low(c).MirrorKey = MirrorVKey(LogName(testInstance, low(c).Name, 1), testPub("x"))
 		}},
 		{"transport key", "members.transport_key", func(c *Configuration) { low(c).TransportKey = "AAAA" }},
 		{"query key not canonical", "members.query_key", func(c *Configuration) { low(c).QueryKey += "\n" }},
 		{"key in two roles", "key", func(c *Configuration) { low(c).QueryKey = low(c).TransportKey }},
 		{"key of another member", "key", func(c *Configuration) { low(c).QueryKey = c.Members[1].TransportKey }},
 		{"mirror key is a log key", "key", func(c *Configuration) {
-			low(c).MirrorKey = MirrorVKey(MirrorName(testInstance, low(c).Name), testPub("log "+c.Members[2].Name))
+			low(c).MirrorKey = MirrorVKey(MirrorName(testInstance, low(c).Name, 1), testPub("log "+c.Members[2].Name))
 		}},
 		{"no mirror", "members.mirror", func(c *Configuration) {
 			for i := range c.Members {
@@ -217,7 +247,7 @@ func TestParseRefuses(t *testing.T) {
 		"not indented":     strings.ReplaceAll(good, "\n  ", "\n"),
 		"no final newline": strings.TrimSuffix(good, "\n"),
 		"trailing":         good + "{}",
-		"unknown field":    strings.Replace(good, `"version"`, `"quorum": 1,"version"`, 1),
+		"unknown field":    strings.Replace(good, `"version"`, `"colour": 1,"version"`, 1),
 		"field twice":      strings.Replace(good, `"version": 1`, `"version": 1,"version": 1`, 1),
 		"field's case":     strings.Replace(good, `"instance"`, `"Instance"`, 1),
 		"escaped":          strings.Replace(good, `<of>`, `\u003cof>`, 1),

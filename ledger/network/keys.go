@@ -51,13 +51,13 @@ func parseVKey(field, s, name string, alg byte, what string) (ed25519.PublicKey,
 	return key[1:], nil
 }
 
-func parseLogVKey(s, origin string) (ed25519.PublicKey, error) {
-	key, err := parseVKey("members.log_key", s, origin, algEd25519, "an Ed25519 verifier key (type 01)")
+func parseLogVKey(field, s, origin string) (ed25519.PublicKey, error) {
+	key, err := parseVKey(field, s, origin, algEd25519, "an Ed25519 verifier key (type 01)")
 	if err != nil {
 		return nil, err
 	}
 	if _, err := note.NewVerifier(s); err != nil {
-		return nil, refuse("members.log_key", s, "a signed-note verifier key: "+err.Error())
+		return nil, refuse(field, s, "a signed-note verifier key: "+err.Error())
 	}
 	return key, nil
 }

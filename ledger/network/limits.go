@@ -2,12 +2,21 @@ package network
 
 // Bounds of a configuration and of a card.
 const (
-	// MaxSize bounds a configuration in bytes: 256 members at about 700 bytes each, and room.
-	MaxSize = 512 << 10
+	// MaxSize bounds a configuration in bytes: MaxMembers at up to 1,250 bytes each (about 650 are usual), MaxFences at up
+	// to 530, and room for schemes and circuits.
+	MaxSize = 2 << 20
 	// MaxCardSize bounds a card in bytes: one member.
 	MaxCardSize = 8 << 10
 	// MaxMembers bounds the members of an instance.
-	MaxMembers = 256
+	MaxMembers = 1024
+	// MaxFences bounds the logs that have ended: each stays in every later version, so that old entries can be verified.
+	MaxFences = 1024
+	// MaxGeneration bounds the generations of a log and of a mirror key: a new one each day lasts 27 years.
+	MaxGeneration = 9999
+	// MaxVersion bounds a configuration's version; a chain is bounded by its size.
+	MaxVersion = 1 << 20
+	// MaxTreeSize bounds a log: indexes stay exact in JSON (2^53) with room for the hash indexes, about twice the size.
+	MaxTreeSize = 1 << 50
 	// MaxMirrors keeps committees small enough that a final head stays a few kilobytes and verifies in milliseconds.
 	MaxMirrors = 31
 	// MinProductionMirrors is the fewest mirrors that survive one colluder and one failure (quorum 3 of 4).

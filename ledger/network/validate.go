@@ -31,8 +31,12 @@ func (c *Configuration) validate() error {
 	switch {
 	case !instanceForm.MatchString(c.Instance):
 		return refuse("instance", c.Instance, "1 to 64 of a-z 0-9 . -, beginning with a letter or digit")
-	case c.Version < 1:
-		return refuse("version", strconv.Itoa(c.Version), "1 or more")
+	case c.Version < 1 || c.Version > MaxVersion:
+		return refuse("version", strconv.Itoa(c.Version), fmt.Sprintf("1 to %d", MaxVersion))
+	case c.Version == 1 && c.Previous != "":
+		return refuse("previous", c.Previous, "none in version 1")
+	case c.Version > 1 && !hexForm.MatchString(c.Previous):
+		return refuse("previous", c.Previous, "the digest of the version before, 64 lower-case hexadecimal digits")
 	case c.Mode != ModeDemo && c.Mode != ModeProduction:
 		return refuse("mode", c.Mode, `"demo" or "production"`)
 	}
@@ -72,7 +76,7 @@ func (c *Configuration) validateMembers() error {
 		return refuse("members", strconv.Itoa(len(c.Members)), fmt.Sprintf("1 to %d members", MaxMembers))
 	}
 	endpoints := make(map[string]string)
-	keys := make(map[string]string)
+	keys := make(map[string]string) // raw key to who holds it
 	for i, m := range c.Members {
 		if i > 0 && c.Members[i-1].Name >= m.Name {
 			return refuse("members.name", m.Name, "distinct names in ascending order")
@@ -92,12 +96,25 @@ func (c *Configuration) validateMembers() error {
 			keys[string(key)] = m.Name + "'s " + role
 		}
 	}
+	if err := c.validateFences(keys); err != nil {
+		return err
+	}
+	return c.validateCommittee()
+}
+
+// validateCommittee checks who decides: the mirrors, the quorum, the proposer.
+func (c *Configuration) validateCommittee() error {
 	n := len(c.Mirrors())
+	_, proposes := c.Member(c.Proposer)
 	switch {
 	case n < 1 || n > MaxMirrors:
 		return refuse("members.mirror", strconv.Itoa(n), fmt.Sprintf("1 to %d mirrors", MaxMirrors))
 	case c.Mode == ModeProduction && n < MinProductionMirrors:
 		return refuse("members.mirror", strconv.Itoa(n), fmt.Sprintf("at least %d mirrors in production", MinProductionMirrors))
+	case c.QuorumSize != 0 && (c.QuorumSize < Quorum(n) || c.QuorumSize > n):
+		return refuse("quorum", strconv.Itoa(c.QuorumSize), fmt.Sprintf("%d to %d of %d mirrors, or none for %[1]d", Quorum(n), n, n))
+	case !proposes:
+		return refuse("proposer", c.Proposer, "the name of a member")
 	}
 	return nil
 }
@@ -113,11 +130,17 @@ func (m Member) validate(instance string) (map[string][]byte, error) {
 	if err := validEndpoint(m.Endpoint); err != nil {
 		return nil, err
 	}
-	log, err := parseLogVKey(m.LogKey, Origin(instance, m.Name))
+	if name, _, ok := parseName(m.Origin(), instance, "log"); !ok || name != m.Name {
+		return nil, refuse("members.log_key", m.LogKey, "a key named "+LogName(instance, m.Name, 1)+" or a later generation")
+	}
+	if name, _, ok := parseName(m.MirrorName(), instance, "mirror"); !ok || name != m.Name {
+		return nil, refuse("members.mirror_key", m.MirrorKey, "a key named "+MirrorName(instance, m.Name, 1)+" or a later generation")
+	}
+	log, err := parseLogVKey("members.log_key", m.LogKey, m.Origin())
 	if err != nil {
 		return nil, err
 	}
-	mirror, err := parseMirrorVKey(m.MirrorKey, MirrorName(instance, m.Name))
+	mirror, err := parseMirrorVKey(m.MirrorKey, m.MirrorName())
 	if err != nil {
 		return nil, err
 	}

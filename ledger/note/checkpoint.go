@@ -30,8 +30,8 @@ const (
 	MaxSize = 16 << 10
 	// MaxSignatures bounds the signature lines of a note: the owner, 31 mirrors and some witnesses.
 	MaxSignatures = 64
-	// MaxTreeSize bounds a log: indexes stay exact in JSON (2^53) with room for the hash indexes, about twice the size.
-	MaxTreeSize = 1 << 50
+	// MaxTreeSize bounds a log.
+	MaxTreeSize = network.MaxTreeSize
 )
 
 var (
@@ -147,8 +147,9 @@ func Sign(origin string, tree tlog.Tree, key ed25519.PrivateKey) ([]byte, error)
 	return []byte(text + "\n" + sig.Line()), nil
 }
 
-// VerifyOwner parses a note and verifies the owner's signature for the log with that origin. Others' signatures are not
-// looked at; those under the owner's name by another key are left out, so that Assemble takes the verified one.
+// VerifyOwner parses a note and verifies the owner's signature for the log with that origin, which may be a fenced one if
+// the tree is not beyond its fence. Others' signatures are not looked at; those under the owner's name by another key are
+// left out, so that Assemble takes the verified one.
 func VerifyOwner(cfg *network.Configuration, origin string, data []byte) (Checkpoint, error) {
 	c, err := Parse(data)
 	if err != nil {
@@ -157,13 +158,16 @@ func VerifyOwner(cfg *network.Configuration, origin string, data []byte) (Checkp
 	if c.Origin != origin {
 		return Checkpoint{}, fmt.Errorf("%w: checkpoint of another origin", ErrSignature)
 	}
-	owner, ok := cfg.Owner(origin)
+	vkey, owner, ok := cfg.LogKey(origin)
 	if !ok {
 		return Checkpoint{}, fmt.Errorf("%w: no member owns this origin", ErrSignature)
 	}
-	v, err := note.NewVerifier(owner.LogKey)
+	if f, ok := cfg.Fence(origin); ok && (c.Tree.N > f.Size || c.Tree.N == f.Size && c.Tree != f.Tree()) {
+		return Checkpoint{}, fmt.Errorf("%w: the log ended at size %d", ErrSignature, f.Size)
+	}
+	v, err := note.NewVerifier(vkey)
 	if err != nil {
-		return Checkpoint{}, fmt.Errorf("reading log key of %s: %w", owner.Name, err)
+		return Checkpoint{}, fmt.Errorf("reading log key of %s: %w", owner, err)
 	}
 	c.Sigs = slices.DeleteFunc(c.Sigs, func(s Signature) bool { return s.Name == v.Name() && s.Hash != v.KeyHash() })
 	i := slices.IndexFunc(c.Sigs, func(s Signature) bool { return s.Name == v.Name() })
@@ -171,7 +175,7 @@ func VerifyOwner(cfg *network.Configuration, origin string, data []byte) (Checkp
 		return Checkpoint{}, fmt.Errorf("%w: owner's is missing", ErrSignature)
 	}
 	sig := c.Sigs[i].Body
-	if !remembered.check(owner.LogKey, c.Text, sig, func() bool { return v.Verify([]byte(c.Text), sig) }) {
+	if !remembered.check(vkey, c.Text, sig, func() bool { return v.Verify([]byte(c.Text), sig) }) {
 		return Checkpoint{}, fmt.Errorf("%w: owner's", ErrSignature)
 	}
 	return c, nil

@@ -60,7 +60,7 @@ func Cosignatures(cfg *network.Configuration, origin string, data []byte) (Check
 	}
 	byName := make(map[string]network.Member)
 	for _, m := range cfg.Mirrors() {
-		byName[network.MirrorName(cfg.Instance, m.Name)] = m
+		byName[m.MirrorName()] = m
 	}
 	var out []Cosignature
 	seen := make(map[string]bool)

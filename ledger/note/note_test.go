@@ -27,7 +27,7 @@ const testInstance = "test.example"
 
 var (
 	testNames  = []string{"GOV/benefits", "GOV/civil", "GOV/health", "GOV/tax"}
-	testOrigin = network.Origin(testInstance, "GOV/tax")
+	testOrigin = network.LogName(testInstance, "GOV/tax", 1)
 	testTime   = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 )
 
@@ -42,8 +42,8 @@ func testConfig(tb testing.TB) *network.Configuration {
 	for i, name := range append([]string{"GOV/audit"}, testNames...) {
 		pub := func(role string) ed25519.PublicKey { return testKey(role + name).Public().(ed25519.PublicKey) }
 		m := network.Member{Name: name, Title: name, Mirror: i > 0, Endpoint: fmt.Sprintf("127.0.0.1:%d", 4433+i),
-			LogKey:       network.LogVKey(network.Origin(testInstance, name), pub("log ")),
-			MirrorKey:    network.MirrorVKey(network.MirrorName(testInstance, name), pub("mirror ")),
+			LogKey:       network.LogVKey(network.LogName(testInstance, name, 1), pub("log ")),
+			MirrorKey:    network.MirrorVKey(network.MirrorName(testInstance, name, 1), pub("mirror ")),
 			TransportKey: base64.StdEncoding.EncodeToString(pub("transport ")),
 			QueryKey:     base64.StdEncoding.EncodeToString(pub("query "))}
 		c, err := network.NewCard(testInstance, m, testKey("log "+name))
@@ -91,7 +91,7 @@ func buildTree(tb testing.TB, n int) (tlog.Tree, memory) {
 
 func testCosign(tb testing.TB, text, mirror string, at time.Time) string {
 	tb.Helper()
-	line, err := Cosign(text, network.MirrorName(testInstance, mirror), testKey("mirror "+mirror), at)
+	line, err := Cosign(text, network.MirrorName(testInstance, mirror, 1), testKey("mirror "+mirror), at)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestVerifyHead(t *testing.T) {
 	}
 	bigger, _ := buildTree(t, 6)
 	notMirror := testCosign(t, text, "GOV/audit", testTime)
-	wrongKey, err := Cosign(text, network.MirrorName(testInstance, "GOV/civil"), testKey("mirror GOV/tax"), testTime)
+	wrongKey, err := Cosign(text, network.MirrorName(testInstance, "GOV/civil", 1), testKey("mirror GOV/tax"), testTime)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func TestVerifyHead(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, _, err := VerifyHead(cfg, network.Origin(testInstance, "GOV/civil"), join(owner, lines...), 3); !errors.Is(err, ErrSignature) {
+	if _, _, err := VerifyHead(cfg, network.LogName(testInstance, "GOV/civil", 1), join(owner, lines...), 3); !errors.Is(err, ErrSignature) {
 		t.Errorf("another origin: %v", err)
 	}
 	if _, _, err := VerifyHead(cfg, testOrigin, join(owner, lines...), 0); !errors.Is(err, ErrSignature) {

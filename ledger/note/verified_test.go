@@ -104,7 +104,7 @@ func BenchmarkVerifyHead(b *testing.B) {
 			if fresh {
 				remembered = &verified{half: maxVerified / 2}
 			}
-			if _, _, err := VerifyHead(cfg, network.Origin(testInstance, "GOV/tax"), head, 3); err != nil {
+			if _, _, err := VerifyHead(cfg, network.LogName(testInstance, "GOV/tax", 1), head, 3); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -133,13 +133,13 @@ func ReadSecret(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// Member describes this gateway for the others, from its public keys.
+// Member describes this gateway for the others, from its public keys, as the first generation of its log and mirror keys.
 func (k Keys) Member(instance, name, title, endpoint string, mirror bool) network.Member {
 	public := func(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(ed25519.PublicKey) }
 	return network.Member{
 		Name: name, Title: title, Endpoint: endpoint, Mirror: mirror,
-		LogKey:       network.LogVKey(network.Origin(instance, name), public(k.Log)),
-		MirrorKey:    network.MirrorVKey(network.MirrorName(instance, name), public(k.Mirror)),
+		LogKey:       network.LogVKey(network.LogName(instance, name, 1), public(k.Log)),
+		MirrorKey:    network.MirrorVKey(network.MirrorName(instance, name, 1), public(k.Mirror)),
 		TransportKey: base64.StdEncoding.EncodeToString(public(k.Transport)),
 		QueryKey:     base64.StdEncoding.EncodeToString(public(k.Query)),
 	}
@@ -170,7 +170,8 @@ func LoadNetwork(f Folder, c Config, k Keys) (*network.Configuration, error) {
 	return cfg, CheckMember(cfg, c, k)
 }
 
-// CheckMember compares this gateway's name and keys with what a network configuration says about them.
+// CheckMember compares this gateway's name and keys with what a network configuration says about them. Which generation
+// a key is of, the configuration says: the name stands there, not in the key's file.
 func CheckMember(cfg *network.Configuration, c Config, k Keys) error {
 	if cfg.Instance != c.Instance {
 		return refuse("instance", c.Instance, "the network configuration is for "+cfg.Instance)
@@ -179,7 +180,10 @@ func CheckMember(cfg *network.Configuration, c Config, k Keys) error {
 	if !ok {
 		return refuse("member", c.Member, "the network configuration does not name this member; have its card added and build it again")
 	}
-	if k.Member(c.Instance, c.Member, theirs.Title, theirs.Endpoint, theirs.Mirror) != theirs {
+	ours := k.Member(c.Instance, c.Member, theirs.Title, theirs.Endpoint, theirs.Mirror)
+	ours.LogKey = network.LogVKey(theirs.Origin(), k.Log.Public().(ed25519.PublicKey))
+	ours.MirrorKey = network.MirrorVKey(theirs.MirrorName(), k.Mirror.Public().(ed25519.PublicKey))
+	if ours != theirs {
 		return fmt.Errorf("%w: the network configuration names other keys for %s than keys/ holds; hand out the present card.json "+
 			"and build it again", ErrConfig, c.Member)
 	}

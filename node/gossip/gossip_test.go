@@ -45,8 +45,8 @@ func testConfig(t *testing.T) *network.Configuration {
 		name := "GOV/" + code
 		card, err := network.NewCard(instance, network.Member{
 			Name: name, Title: name, Endpoint: fmt.Sprintf("127.0.0.1:%d", 4433+i), Mirror: code != "x",
-			LogKey:       network.LogVKey(network.Origin(instance, name), public("log "+name)),
-			MirrorKey:    network.MirrorVKey(network.MirrorName(instance, name), public("mirror "+name)),
+			LogKey:       network.LogVKey(network.LogName(instance, name, 1), public("log "+name)),
+			MirrorKey:    network.MirrorVKey(network.MirrorName(instance, name, 1), public("mirror "+name)),
 			TransportKey: base64.StdEncoding.EncodeToString(public("transport " + name)),
 			QueryKey:     base64.StdEncoding.EncodeToString(public("query " + name)),
 		}, testKey("log "+name))

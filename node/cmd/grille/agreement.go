@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/grille-gateway/grille/ledger/entry"
-	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/node/api"
 	"github.com/grille-gateway/grille/node/config"
 )
@@ -87,7 +86,15 @@ func (a *app) originArg(s string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return network.Origin(settings.Instance, s), nil
+	cfg, err := readNetwork(config.Folder(a.dir).Path(settings.Network.File))
+	if err != nil {
+		return "", err
+	}
+	m, ok := cfg.Member(s)
+	if !ok {
+		return "", usagef("%s is not a member of %s; see grille network show", s, cfg.Instance)
+	}
+	return m.Origin(), nil
 }
 
 func (a *app) agreementAccept() *cobra.Command {
