@@ -49,6 +49,8 @@ var bans = []ban{
 		reason: "the transport is node's"},
 	{from: []string{""}, except: []string{"/ledger", "/exchange"}, what: []string{"github.com/tidwall"},
 		reason: "buntdb is for rebuildable indexes only, below node"},
+	{from: []string{""}, what: []string{"/ledger/tiles/simfs"},
+		reason: "a disk in memory is for tests"},
 	{from: []string{""}, what: []string{"/benchmarks"}, tests: true,
 		reason: "benchmarks import us, with peers whose licences and sizes we do not want"},
 }

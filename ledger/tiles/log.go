@@ -278,6 +278,34 @@ func (l *Log) bundle(n int64) ([]byte, error) {
 	return data, nil
 }
 
+// Tile returns the content of a tile of the layout's height as others read it: t.W hashes (1 to 256), or at level -1 the
+// entry bundle with t.W entries. Any width up to what stands is given, as of the moment when the log was that large. Beyond
+// the log the error is ErrRange.
+func (l *Log) Tile(t tlog.Tile) ([]byte, error) {
+	if t.H != height || t.L < -1 || t.L > 6 || t.N < 0 || t.W < 1 || t.W > width {
+		return nil, fmt.Errorf("%w: no tile of this layout", ErrRange)
+	}
+	if have := l.Size()>>(height*max(t.L, 0)) - int64(t.W); have < 0 || t.N > have/width {
+		return nil, fmt.Errorf("%w: tile", ErrRange)
+	}
+	if t.L >= 0 {
+		data, err := l.tile(t)
+		if err != nil {
+			return nil, err
+		}
+		return bytes.Clone(data[:t.W*tlog.HashSize]), nil
+	}
+	bundle, err := l.bundle(t.N)
+	if err != nil {
+		return nil, err
+	}
+	_, used, err := split(bundle, t.W)
+	if err != nil {
+		return nil, err
+	}
+	return bytes.Clone(bundle[:used]), nil
+}
+
 // ReadHashes implements tlog.HashReader over stored hash indexes of the log.
 func (l *Log) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 	out := make([]tlog.Hash, len(indexes))

@@ -372,3 +372,42 @@ func TestRead(t *testing.T) {
 		t.Error("read more than the bound")
 	}
 }
+
+// TestTile reads every tile of every width at some sizes, and compares those that stand with their files.
+func TestTile(t *testing.T) {
+	l, _, _ := testLog(t)
+	ref := reference(t, 600)
+	for _, size := range []int64{1, 255, 256, 257, 600} {
+		mustAppend(t, l, size)
+		for _, level := range []int{-1, 0, 1} {
+			n := size >> (height * max(level, 0)) // of what the level holds
+			for k := int64(0); k <= n; k++ {
+				tile := tlog.Tile{H: height, L: level, N: k / width, W: int(k%width) + 1}
+				got, err := l.Tile(tile)
+				if k >= n {
+					if !errors.Is(err, ErrRange) {
+						t.Fatalf("size %d: %+v beyond: %v", size, tile, err)
+					}
+					continue
+				}
+				var want []byte
+				if level >= 0 {
+					want, _ = tlog.ReadTileData(tile, ref)
+				} else {
+					for i := tile.N * width; i <= k; i++ {
+						want, _ = torchwood.AppendTileEntry(want, record(i))
+					}
+				}
+				if err != nil || !bytes.Equal(got, want) {
+					t.Fatalf("size %d: %+v: %d bytes, want %d, %v", size, tile, len(got), len(want), err)
+				}
+			}
+		}
+	}
+	for _, bad := range []tlog.Tile{{}, {H: 8, L: 0, N: -1, W: 1}, {H: 8, L: 0, N: 1 << 62, W: 1}, {H: 8, L: 7, W: 1}, {H: 8, L: -2, W: 1},
+		{H: 8, W: 0}, {H: 8, W: 257}, {H: 4, W: 1}, {H: 8, L: 2, W: 1}, {H: 8, L: -1, N: 1<<63 - 1, W: 256}} {
+		if _, err := l.Tile(bad); !errors.Is(err, ErrRange) {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+}
