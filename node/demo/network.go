@@ -300,3 +300,6 @@ func (n *Network) Node(name string) *Node {
 	}
 	return nil
 }
+
+// VerifyingKey is the circuit's, as prover writes it.
+func (n *Network) VerifyingKey() []byte { return n.opts.VerifyingKey }
