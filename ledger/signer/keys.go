@@ -68,7 +68,7 @@ func (m *Mirror) Cosign(tree tlog.Tree, signed []byte, hashes tlog.HashReader, n
 		}
 		at = last
 	}
-	if err := m.matches(tree, signed); err != nil {
+	if err := matches(m.origin, tree, signed); err != nil {
 		return "", time.Time{}, fmt.Errorf("mirror: %w", err)
 	}
 	if err := m.advance(State{Tree: tree, Time: at, Note: signed}, hashes); err != nil {

@@ -49,8 +49,8 @@ type stateFile struct {
 	Note   string `json:"checkpoint,omitempty"`
 }
 
-// maxState bounds the state file in bytes: the fields take 500, a checkpoint with the owner's signature 500.
-const maxState = 4096
+// MaxState bounds a state file in bytes: the fields take 500, a checkpoint with the owner's signature 500.
+const MaxState = 4096
 
 // A keeper guards the state of one key for one log.
 type keeper struct {
@@ -77,40 +77,58 @@ func Create(disk *tiles.Disk, path, role, origin string) error {
 }
 
 func load(disk *tiles.Disk, path, role, origin string) (*keeper, error) {
-	data, err := disk.Read(path, maxState)
+	data, err := disk.Read(path, MaxState)
 	if err != nil {
 		return nil, fmt.Errorf("reading state of %s: %w: %w", role, ErrState, err)
 	}
+	rec, err := ParseState(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading state of %s: %w", role, err)
+	}
+	if rec.Role != role || rec.Origin != origin {
+		return nil, fmt.Errorf("reading state of %s: %w: of another key", role, ErrState)
+	}
+	return &keeper{disk: disk, path: path, role: role, origin: origin, state: rec.State}, nil
+}
+
+// A Record is a state file as read: whose state it is, and the state.
+type Record struct {
+	Role   string // "owner" or "mirror"
+	Origin string // of the log
+	State  State
+}
+
+// ParseState reads the bytes of a state file, for whoever looks at a folder without its keys. The error wraps ErrState.
+func ParseState(data []byte) (Record, error) {
 	var f stateFile
-	if err := entry.DecodeStrict(data, maxState, &f); err != nil {
-		return nil, fmt.Errorf("reading state of %s: %w: %w", role, ErrState, err)
+	if err := entry.DecodeStrict(data, MaxState, &f); err != nil {
+		return Record{}, fmt.Errorf("%w: %w", ErrState, err)
 	}
 	root, err := hex.DecodeString(f.Root)
-	if err != nil || len(root) != tlog.HashSize || f.Role != role || f.Origin != origin || f.Size < 0 ||
+	if err != nil || len(root) != tlog.HashSize || f.Role != "owner" && f.Role != "mirror" || f.Origin == "" || f.Size < 0 ||
 		f.Size > note.MaxTreeSize || f.Time < 0 {
-		return nil, fmt.Errorf("reading state of %s: %w: of another key or out of range", role, ErrState)
+		return Record{}, fmt.Errorf("%w: out of range", ErrState)
 	}
-	k := &keeper{disk: disk, path: path, role: role, origin: origin}
-	k.state = State{Tree: tlog.Tree{N: f.Size, Hash: tlog.Hash(root)}}
+	rec := Record{Role: f.Role, Origin: f.Origin, State: State{Tree: tlog.Tree{N: f.Size, Hash: tlog.Hash(root)}}}
 	if f.Time > 0 {
-		k.state.Time = time.Unix(f.Time, 0).UTC()
+		rec.State.Time = time.Unix(f.Time, 0).UTC()
 	}
 	if f.Note != "" {
-		if err := k.matches(k.state.Tree, []byte(f.Note)); err != nil {
-			return nil, fmt.Errorf("reading state of %s: %w: %w", role, ErrState, err)
+		if err := matches(f.Origin, rec.State.Tree, []byte(f.Note)); err != nil {
+			return Record{}, fmt.Errorf("%w: %w", ErrState, err)
 		}
-		k.state.Note = []byte(f.Note)
+		rec.State.Note = []byte(f.Note)
 	}
-	return k, nil
+	return rec, nil
 }
 
 // matches checks that a signed note is a checkpoint of a tree of this log. Its signature is its reader's to verify.
-func (k *keeper) matches(tree tlog.Tree, signed []byte) error {
+func matches(origin string, tree tlog.Tree, signed []byte) error {
 	c, err := note.Parse(signed)
 	if err != nil {
 		return err
 	}
-	if c.Origin != k.origin || c.Tree != tree {
+	if c.Origin != origin || c.Tree != tree {
 		return fmt.Errorf("%w: of another log or tree", note.ErrNote)
 	}
 	return nil
@@ -125,8 +143,8 @@ func (k *keeper) save(s State) error {
 	if err != nil {
 		return fmt.Errorf("encoding state: %w", err)
 	}
-	if len(data) > maxState {
-		return fmt.Errorf("encoding state: %d bytes, the limit is %d", len(data), maxState)
+	if len(data) > MaxState {
+		return fmt.Errorf("encoding state: %d bytes, the limit is %d", len(data), MaxState)
 	}
 	return k.disk.Write(tiles.File{Path: k.path, Data: data})
 }
