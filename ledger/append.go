@@ -126,8 +126,11 @@ func (s *Store) commit(batch []*request) {
 func (s *Store) appendBatch(batch []*request) (first uint64, err error) {
 	s.own.write.Lock()
 	defer s.own.write.Unlock()
-	if err := s.Failure(); err != nil {
+	if err := s.maySign(); err != nil {
 		return 0, err
+	}
+	if s.Halted(s.own.origin) {
+		return 0, ErrHalted
 	}
 	var entries [][]byte
 	for _, r := range batch {
@@ -159,7 +162,7 @@ func (s *Store) signed(tree tlog.Tree) error {
 	if err := s.signNote(tree); err != nil {
 		return err
 	}
-	if err := s.own.verify(tree); err != nil { // what was just written cannot be read: too late to take it back
+	if err := s.own.verify(s.notes[tree.N]); err != nil { // what was just written cannot be read: too late to take it back
 		return fmt.Errorf("%w: reading back: %w", tiles.ErrDurability, err)
 	}
 	s.sending.Signed(tree)

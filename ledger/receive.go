@@ -7,6 +7,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/grille-gateway/grille/ledger/core"
+	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/ledger/note"
 	"github.com/grille-gateway/grille/ledger/signer"
 )
@@ -15,8 +16,8 @@ import (
 // they hash to the checkpoint's root, cosigns it. Without a cosignature the reply says from where on entries are missing.
 // The reply is meaningful beside ErrStale too.
 //
-// Errors: ErrOrigin, ErrNotMirror, ErrStale, ErrInconsistent (the owner forked its log), note.ErrNote and
-// note.ErrSignature (not the owner's checkpoint), core.ErrBounds, signer.ErrClock, ErrStopped.
+// Errors: ErrStarting, ErrOrigin, ErrNotMirror, ErrStale, ErrInconsistent (the owner forked its log), ErrHalted, ErrFenced,
+// ErrHandedOver, note.ErrNote and note.ErrSignature (not the owner's checkpoint), core.ErrBounds, signer.ErrClock, ErrStopped.
 func (s *Store) AddCheckpoint(p Push) (PushReply, error) {
 	reply, err := s.addCheckpoint(p)
 	if err != nil {
@@ -29,6 +30,9 @@ func (s *Store) addCheckpoint(p Push) (PushReply, error) {
 	r, err := s.replica(p.Origin)
 	if err != nil {
 		return PushReply{}, err
+	}
+	if r.fence.Origin != "" {
+		return PushReply{}, ErrFenced
 	}
 	if r.mirror == nil {
 		return PushReply{}, ErrNotMirror
@@ -45,11 +49,10 @@ func (s *Store) addCheckpoint(p Push) (PushReply, error) {
 	}
 	r.write.Lock()
 	defer r.write.Unlock()
-	if err := s.Failure(); err != nil {
-		return PushReply{}, err
+	if err := s.mayCosign(r, c.Tree); err != nil {
+		return PushReply{Have: uint64(r.files.Size())}, err
 	}
-	p.Checkpoint = note.Assemble(c, nil)
-	line, err := s.extend(r, c.Tree, p)
+	line, err := s.extend(r, c, p)
 	if err == nil && line != nil {
 		if err := s.reachWanted(r); err != nil { // no matter of this push; a newer head will come
 			s.log.Warn("awaited head not taken", "origin", r.origin, "error", err)
@@ -59,9 +62,13 @@ func (s *Store) addCheckpoint(p Push) (PushReply, error) {
 }
 
 // extend stores a push and cosigns if the root is right. Call with r.write held.
-func (s *Store) extend(r *replica, cp tlog.Tree, p Push) ([]byte, error) {
+func (s *Store) extend(r *replica, c note.Checkpoint, p Push) ([]byte, error) {
+	cp := c.Tree
 	plan, err := r.state().Push(cp, p.From, len(p.Entries))
 	if err != nil {
+		if errors.Is(err, ErrInconsistent) {
+			s.contradicted(r, c)
+		}
 		return nil, err
 	}
 	if err := r.stage(p.Entries[plan.Skip:plan.Skip+plan.Take], cp); err != nil {
@@ -70,16 +77,20 @@ func (s *Store) extend(r *replica, cp tlog.Tree, p Push) ([]byte, error) {
 	if !plan.Settle {
 		return nil, nil
 	}
-	verdict, err := r.settle(cp)
+	verdict, err := r.settle(c)
 	switch {
 	case err != nil:
 		return nil, err
 	case verdict == core.Unproven:
 		return nil, nil // the staged entries are dropped; the reply asks for them again
 	case verdict == core.Fork:
+		s.contradicted(r, c)
 		return nil, fmt.Errorf("%w: entries do not hash to the root of size %d", ErrInconsistent, cp.N)
 	}
-	line, _, err := r.mirror.Cosign(cp, p.Checkpoint, r.files, s.now(), ClockAllowance)
+	if err := s.above(r, cp); err != nil {
+		return nil, err
+	}
+	line, _, err := r.mirror.Cosign(cp, note.Assemble(c, nil), r.files, s.now(), ClockAllowance)
 	if errors.Is(err, signer.ErrInconsistent) {
 		err = fmt.Errorf("%w: %w", ErrInconsistent, err)
 	}
@@ -119,7 +130,7 @@ func (s *Store) addHead(h Head) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	c, cosigs, err := s.verifyHead(h)
+	cfg, c, cosigs, err := s.verifyHead(r, h)
 	if err != nil {
 		return false, err
 	}
@@ -132,36 +143,50 @@ func (s *Store) addHead(h Head) (bool, error) {
 	switch {
 	case r == s.own && c.Tree.N > size:
 		return false, s.stopping(fmt.Errorf("%w: others hold size %d, here are %d", ErrRolledBack, c.Tree.N, size))
+	case r.fence.Origin != "" && c.Tree.N > r.fence.Size:
+		return false, ErrFenced
+	case s.Halted(r.origin) && c.Tree.N > r.final.N:
+		return false, ErrHalted
 	case c.Tree.N > size:
 		if h.Size = uint64(c.Tree.N); h.Size > r.wanted.Size {
 			r.wanted = h
 		}
 		return true, nil
 	}
-	return s.reach(r, h, c, cosigs)
+	return s.reach(r, h, cfg, c, cosigs)
 }
 
-// verifyHead verifies a head and that its times are not in the future.
-func (s *Store) verifyHead(h Head) (note.Checkpoint, []note.Cosignature, error) {
-	c, cosigs, err := note.Cosignatures(s.cfg, h.Origin, h.Checkpoint)
+// verifyHead verifies a head and that its times are not in the future. A head that is final by an earlier configuration
+// counts up to the trees that the change handed over, for those are all that can have been final by it.
+func (s *Store) verifyHead(r *replica, h Head) (*network.Configuration, note.Checkpoint, []note.Cosignature, error) {
+	cfg, c, cosigs, err := s.finalBy(h.Origin, h.Checkpoint)
 	if err != nil {
-		return c, nil, err
+		return nil, c, nil, err
 	}
-	if len(cosigs) < s.quorum {
-		return c, nil, fmt.Errorf("%w: %d mirrors cosigned, the quorum is %d", note.ErrSignature, len(cosigs), s.quorum)
+	if cfg != s.cfg && c.Tree.N > r.bound() {
+		return nil, c, nil, fmt.Errorf("%w: size %d is final by version %d, of which less was handed over", note.ErrSignature, c.Tree.N, cfg.Version)
 	}
 	limit := s.now().Add(ClockAllowance)
 	for _, cosig := range cosigs {
 		if cosig.Time.After(limit) {
-			return c, nil, ErrFuture
+			return nil, c, nil, ErrFuture
 		}
 	}
-	return c, cosigs, nil
+	return cfg, c, cosigs, nil
+}
+
+// bound is the largest tree that can be final by an earlier configuration.
+func (r *replica) bound() int64 {
+	n := r.fence.Size
+	for _, pin := range r.pins {
+		n = max(n, pin.N)
+	}
+	return n
 }
 
 // reach compares a verified head with the entries here and makes it final. Call with r.write held and the entries stored.
-func (s *Store) reach(r *replica, h Head, c note.Checkpoint, cosigs []note.Cosignature) (behind bool, err error) {
-	verdict, err := r.settle(c.Tree)
+func (s *Store) reach(r *replica, h Head, cfg *network.Configuration, c note.Checkpoint, cosigs []note.Cosignature) (behind bool, err error) {
+	verdict, err := r.settle(c)
 	switch {
 	case err != nil:
 		return false, s.stopping(err)
@@ -170,12 +195,13 @@ func (s *Store) reach(r *replica, h Head, c note.Checkpoint, cosigs []note.Cosig
 		h.Size, r.wanted = uint64(c.Tree.N), h
 		return true, nil
 	default:
+		s.contradicted(r, c)
 		return false, fmt.Errorf("%w: root at size %d", ErrInconsistent, c.Tree.N)
 	}
-	if r == s.own || c.Tree.N < r.final.N {
+	if r == s.own || c.Tree.N < r.final.N || cfg.Version < r.version {
 		return false, nil // the owner gathers its own heads; an older one tells nothing new
 	}
-	return false, s.finish(r, c, cosigs)
+	return false, s.finish(r, c, cosigs, cfg)
 }
 
 // reachWanted makes the wanted head final if its entries have arrived. Call with r.write held.
@@ -185,11 +211,11 @@ func (s *Store) reachWanted(r *replica) error {
 	}
 	h := r.wanted
 	r.wanted = Head{}
-	c, cosigs, err := s.verifyHead(h)
+	cfg, c, cosigs, err := s.verifyHead(r, h)
 	if err != nil {
 		return err
 	}
-	behind, err := s.reach(r, h, c, cosigs)
+	behind, err := s.reach(r, h, cfg, c, cosigs)
 	if err == nil && behind {
 		return ErrEntries
 	}
@@ -219,10 +245,10 @@ func (s *Store) addEntries(origin string, e Entries) error {
 	if err := s.Failure(); err != nil {
 		return err
 	}
-	if err := s.reachWanted(r); err != nil {
+	if err := s.arrived(r); err != nil {
 		return err
 	}
-	target := int64(r.wanted.Size)
+	target := int64(r.target())
 	if target == 0 || e.From > uint64(r.files.Size()) {
 		return fmt.Errorf("%w: stored %d, wanted %d, given from %d", ErrGap, r.files.Size(), target, e.From)
 	}
@@ -237,5 +263,13 @@ func (s *Store) addEntries(origin string, e Entries) error {
 	if err := r.stage(entries[plan.Skip:plan.Skip+plan.Take], tlog.Tree{}); err != nil {
 		return s.stopping(err)
 	}
-	return s.stopping(s.reachWanted(r))
+	return s.stopping(s.arrived(r))
+}
+
+// arrived makes final what was waiting for entries that are here now. Call with r.write held.
+func (s *Store) arrived(r *replica) error {
+	if r.fence.Origin != "" {
+		return s.reachFence(r)
+	}
+	return s.reachWanted(r)
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,8 +28,10 @@ import (
 //	  quorum           owner signed       staged: not known to be the owner's; gone after a restart
 type replica struct {
 	origin string
-	owner  network.Member
+	owner  string // member's name
 	head0  string // path of the final head's file
+	fence  network.Fence // where a configuration ended this log; zero for one that goes on
+	pins   []tlog.Tree   // trees that a cosigned one must contain, from the chain of configurations; ascending
 	files  *tiles.Log
 	facts  *view.Log      // of the first verified.N entries
 	mirror *signer.Mirror // nil if this member is no mirror
@@ -36,48 +39,105 @@ type replica struct {
 	write  sync.Mutex // held by whoever changes files, and while a push or a head is dealt with
 	pushed tlog.Tree  // the checkpoint that all staged entries came with; zero if they came otherwise. Under write.
 	wanted Head       // the largest final head heard of whose entries are missing. Under write.
+	floor  note.Checkpoint // the largest checkpoint that somebody holds and that is not here. Under write.
 
 	mu       sync.RWMutex // guards what follows; taken last
 	verified tlog.Tree
 	final    tlog.Tree
 	head     Head
 	cosigs   map[string]note.Cosignature // of final, by mirror
+	version  int                         // of the configuration that final is final by
+	signed   note.Checkpoint             // owner's, of the largest tree that came with one
+	suspect  note.Checkpoint             // owner's, contradicts what is here
 }
 
 func (s *Store) logDir(origin string) string { return s.disk.Path("logs", escape(origin)) }
 
 // loadReplica opens one log at the largest size that a signer state or the final head vouches for.
 func (s *Store) loadReplica(o Options, me network.Member, origin string) (*replica, error) {
-	member, _ := s.cfg.Owner(origin) // origins come from the configuration
-	r := &replica{origin: origin, owner: member, head0: s.disk.Path("logs", escape(origin), "checkpoint"), facts: view.NewLog()}
+	_, owner, _ := s.cfg.LogKey(origin) // origins come from the configuration
+	r := &replica{origin: origin, owner: owner, head0: s.disk.Path("logs", escape(origin), "checkpoint"), facts: view.NewLog(),
+		pins: s.chain.Pins(origin)}
 	if err := s.readHead(r); err != nil {
 		return nil, err
 	}
+	if fence, ok := s.cfg.Fence(origin); ok {
+		return r, s.openFenced(r, fence)
+	}
 	known := []tlog.Tree{r.final}
 	if me.Mirror {
-		path := s.disk.Path("signer", "mirror", escape(origin)+".json")
-		if err := s.firstState(path, "mirror", origin); err != nil {
+		mirror, err := s.loadMirror(o, me, origin)
+		if err != nil {
 			return nil, err
 		}
-		var err error
-		if r.mirror, err = signer.LoadMirror(s.disk, path, origin, me.MirrorName(), o.MirrorKey); err != nil {
-			return nil, err
-		}
-		known = append(known, r.mirror.State().Tree)
+		r.mirror = mirror
+		known = append(known, mirror.State().Tree)
+		s.resume(r, mirror.State().Note)
 	}
-	if member.Name == me.Name {
+	if owner == me.Name {
 		if err := s.loadOwner(o, origin, known); err != nil {
 			return nil, err
 		}
 		known = append(known, s.owner.State().Tree)
 	}
-	return r, s.openFiles(r, known)
+	if err := s.openFiles(r, known); err != nil {
+		return nil, err
+	}
+	if owner == me.Name {
+		return r, s.ownPins(r)
+	}
+	return r, nil
+}
+
+// resume takes up the checkpoint that this mirror cosigned last.
+func (s *Store) resume(r *replica, data []byte) {
+	if c, err := note.VerifyOwner(s.cfg, r.origin, data); err == nil && c.Tree.N > r.signed.Tree.N {
+		r.signed = c
+	}
+}
+
+// ownPins refuses an own log that lacks what a quorum handed over of it.
+func (s *Store) ownPins(r *replica) error {
+	for _, pin := range r.pins {
+		if pin.N > r.verified.N {
+			return fmt.Errorf("%w: size %d was handed over, here are %d", ErrRolledBack, pin.N, r.verified.N)
+		}
+	}
+	return nil
+}
+
+// loadMirror reads the state of this member's mirror key for one log.
+func (s *Store) loadMirror(o Options, me network.Member, origin string) (*signer.Mirror, error) {
+	name := me.MirrorName()
+	path := s.disk.Path("signer", "mirror"+generation(name), escape(origin)+".json")
+	if err := s.firstState(path, "mirror", origin, s.newMirror(me)); err != nil {
+		return nil, err
+	}
+	return signer.LoadMirror(s.disk, path, origin, name, o.MirrorKey)
+}
+
+// generation is what a file of a key's later generation is called by: empty for the first.
+func generation(name string) string {
+	if g := name[strings.LastIndex(name, "/")+1:]; g != "1" {
+		return "-" + g
+	}
+	return ""
+}
+
+// newMirror says whether the configuration in force is the first in which this member mirrors with its key.
+func (s *Store) newMirror(me network.Member) bool {
+	before, ok := s.chain.At(s.cfg.Version - 1)
+	if !ok {
+		return false
+	}
+	was, ok := before.Member(me.Name)
+	return !ok || !was.Mirror || was.MirrorKey != me.MirrorKey
 }
 
 // loadOwner reads the owner's state and compares it with what else this folder knows of the own log.
 func (s *Store) loadOwner(o Options, origin string, known []tlog.Tree) error {
-	path := s.disk.Path("signer", "owner.json")
-	if err := s.firstState(path, "owner", origin); err != nil {
+	path := s.disk.Path("signer", "owner"+generation(origin)+".json")
+	if err := s.firstState(path, "owner", origin, false); err != nil {
 		return err
 	}
 	var err error
@@ -92,23 +152,25 @@ func (s *Store) loadOwner(o Options, origin string, known []tlog.Tree) error {
 	return nil
 }
 
-// firstState creates a signer state where there can be none yet: the log has no files. Where it has, a missing state is
-// an error, for a key without a state could sign a second history.
-func (s *Store) firstState(path, role, origin string) error {
+// firstState creates a signer state where there can be none yet: the log has no files, or the key is new. Where it has, a
+// missing state is an error, for a key without a state could sign a second history.
+func (s *Store) firstState(path, role, origin string, newKey bool) error {
 	ok, err := signer.Exists(s.disk, path)
 	if ok || err != nil {
 		return err
 	}
-	if some, err := s.disk.Exists(s.disk.Path("logs", escape(origin), "tile")); err != nil {
+	begun, err := s.disk.Exists(s.disk.Path("logs", escape(origin), "tile"))
+	if err != nil {
 		return err
-	} else if some {
+	}
+	if begun && !newKey {
 		return fmt.Errorf("%w: of %s, but its log has entries; a restore means new keys and a new generation of the log",
 			signer.ErrState, role)
 	}
 	return signer.Create(s.disk, path, role, origin)
 }
 
-// readHead reads the final head from its file.
+// readHead reads the final head from its file. It may be final by an earlier configuration.
 func (s *Store) readHead(r *replica) error {
 	empty, err := tlog.TreeHash(0, nil)
 	if err != nil {
@@ -122,12 +184,32 @@ func (s *Store) readHead(r *replica) error {
 	if err != nil {
 		return fmt.Errorf("reading final head: %w", err)
 	}
-	c, cosigs, err := note.Cosignatures(s.cfg, r.origin, data)
-	if err != nil || len(cosigs) < s.quorum {
+	cfg, c, cosigs, err := s.finalBy(r.origin, data)
+	if err != nil {
 		return fmt.Errorf("reading final head: %w: not signed as the configuration demands", errors.Join(ErrCorrupt, err))
 	}
-	r.setHead(c, cosigs, s.quorum)
+	r.setHead(c, cosigs, cfg)
 	return nil
+}
+
+// finalBy returns the newest configuration by which a head is final.
+func (s *Store) finalBy(origin string, head []byte) (*network.Configuration, note.Checkpoint, []note.Cosignature, error) {
+	var first error
+	versions := s.chain.Versions()
+	for i := len(versions) - 1; i >= 0; i-- {
+		cfg := versions[i]
+		c, cosigs, err := note.Cosignatures(cfg, origin, head)
+		if err == nil && len(cosigs) < cfg.Quorum() {
+			err = fmt.Errorf("%w: %d mirrors cosigned, the quorum is %d", note.ErrSignature, len(cosigs), cfg.Quorum())
+		}
+		if err == nil {
+			return cfg, c, cosigs, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return nil, note.Checkpoint{}, nil, first
 }
 
 // openFiles opens the tiles at the largest known tree and checks that they hash to every known one.
@@ -185,15 +267,15 @@ func (r *replica) stage(entries [][]byte, cp tlog.Tree) error {
 
 // settle compares the stored entries with a signed tree and, if they agree, makes it verified. If not, staged entries
 // are dropped. Call with write held.
-func (r *replica) settle(cp tlog.Tree) (core.Verdict, error) {
-	have, err := r.files.Tree(cp.N)
+func (r *replica) settle(c note.Checkpoint) (core.Verdict, error) {
+	have, err := r.files.Tree(c.Tree.N)
 	if err != nil {
 		return 0, err
 	}
 	st := r.state()
-	v := st.Settle(cp, have.Hash, r.pushed == cp || st.Stored == st.Verified.N)
+	v := st.Settle(c.Tree, have.Hash, r.pushed == c.Tree || st.Stored == st.Verified.N)
 	if v == core.Agree {
-		return v, r.verify(cp)
+		return v, r.verify(c)
 	}
 	if st.Stored > st.Verified.N {
 		r.pushed = tlog.Tree{}
@@ -202,8 +284,9 @@ func (r *replica) settle(cp tlog.Tree) (core.Verdict, error) {
 	return v, err
 }
 
-// verify takes the facts of the entries up to a tree that they are known to hash to.
-func (r *replica) verify(tree tlog.Tree) error {
+// verify takes the facts of the entries up to a checkpoint whose root they are known to hash to.
+func (r *replica) verify(c note.Checkpoint) error {
+	tree := c.Tree
 	for from := r.verified.N; from < tree.N; {
 		entries, err := r.files.Entries(from, tree.N, MaxPushBytes)
 		if err != nil {
@@ -219,12 +302,16 @@ func (r *replica) verify(tree tlog.Tree) error {
 	if tree.N > r.verified.N {
 		r.verified = tree
 	}
+	if tree.N > r.signed.Tree.N && len(c.Sigs) > 0 {
+		r.signed = c
+	}
 	return nil
 }
 
-// setHead makes a checkpoint with at least n cosignatures the final head, with the n newest. Call with mu held, or alone.
-func (r *replica) setHead(owner note.Checkpoint, cosigs []note.Cosignature, n int) {
-	if owner.Tree != r.final {
+// setHead makes a checkpoint with a quorum of cosignatures the final head, with the newest of them. Call with mu held, or
+// alone.
+func (r *replica) setHead(owner note.Checkpoint, cosigs []note.Cosignature, cfg *network.Configuration) {
+	if owner.Tree != r.final || cfg.Version != r.version {
 		r.cosigs = make(map[string]note.Cosignature)
 	}
 	for _, c := range cosigs {
@@ -232,13 +319,13 @@ func (r *replica) setHead(owner note.Checkpoint, cosigs []note.Cosignature, n in
 			r.cosigs[c.Mirror] = c
 		}
 	}
-	newest := core.Newest(r.cosigs, n)
+	newest := core.Newest(r.cosigs, cfg.Quorum())
 	times := make([]time.Time, len(newest))
 	for i, c := range newest {
 		times[i] = c.Time
 	}
 	slices.SortFunc(times, time.Time.Compare)
-	r.final = owner.Tree
+	r.final, r.version = owner.Tree, cfg.Version
 	r.head = Head{Origin: r.origin, Size: uint64(owner.Tree.N), Root: owner.Tree.Hash,
 		Checkpoint: note.Assemble(owner, newest), Times: times}
 }
@@ -246,20 +333,21 @@ func (r *replica) setHead(owner note.Checkpoint, cosigs []note.Cosignature, n in
 // finish makes a checkpoint with a quorum the final head: durably if the tree is new, in memory if only times are newer.
 // A head lost with the process is heard again at the next heartbeat. Call with the lock held that serialises heads of
 // this log: sendMu for the own one, write for others.
-func (s *Store) finish(r *replica, owner note.Checkpoint, cosigs []note.Cosignature) error {
+func (s *Store) finish(r *replica, owner note.Checkpoint, cosigs []note.Cosignature, cfg *network.Configuration) error {
 	r.mu.RLock()
-	next := replica{origin: r.origin, final: r.final, cosigs: maps.Clone(r.cosigs)}
+	next := replica{origin: r.origin, final: r.final, version: r.version, cosigs: maps.Clone(r.cosigs)}
 	grows := owner.Tree.N > r.final.N
+	durable := grows || cfg.Version > r.version
 	r.mu.RUnlock()
-	next.setHead(owner, cosigs, s.quorum)
-	if grows {
+	next.setHead(owner, cosigs, cfg)
+	if durable {
 		if err := s.disk.Write(tiles.File{Path: r.head0, Data: next.head.Checkpoint}); err != nil {
 			return s.stopping(err)
 		}
 	}
 	r.mu.Lock()
 	same := bytes.Equal(r.head.Checkpoint, next.head.Checkpoint)
-	r.final, r.head, r.cosigs = next.final, next.head, next.cosigs
+	r.final, r.head, r.cosigs, r.version = next.final, next.head, next.cosigs, next.version
 	r.mu.Unlock()
 	if grows {
 		if err := s.reindex(r); err != nil {
@@ -301,7 +389,7 @@ func (s *Store) reindex(r *replica) error {
 		if at, err = r.files.Tree(at.N + int64(len(entries))); err != nil {
 			return err
 		}
-		if err := s.index.Add(r.origin, r.owner.Name, entries, at); err != nil {
+		if err := s.index.Add(r.origin, r.owner, entries, at); err != nil {
 			return err
 		}
 	}

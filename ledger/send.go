@@ -16,7 +16,7 @@ import (
 //
 // Send pushes to one mirror one after the other, and give each answer to Cosigned before the next.
 func (s *Store) Outgoing(mirror string) (Push, bool) {
-	if s.Failure() != nil {
+	if s.maySign() != nil {
 		return Push{}, false
 	}
 	s.sendMu.Lock()
@@ -88,7 +88,10 @@ func (s *Store) finalOwn() error {
 	if !ok {
 		return fmt.Errorf("finishing size %d: its checkpoint is not kept", final.N)
 	}
-	if err := s.finish(s.own, c, s.sending.Newest()); err != nil {
+	if s.Halted(s.own.origin) && final.N > s.own.final.N {
+		return ErrHalted
+	}
+	if err := s.finish(s.own, c, s.sending.Newest(), s.cfg); err != nil {
 		return err
 	}
 	maps.DeleteFunc(s.notes, func(size int64, _ note.Checkpoint) bool { return size < final.N })
@@ -104,7 +107,7 @@ func (s *Store) cosignOwn() error {
 	for {
 		now := s.now()
 		tree, _, ok := s.sending.Wants(s.member, now, s.heartbeat)
-		if !ok {
+		if !ok || s.mayCosign(s.own, tree) != nil {
 			return nil
 		}
 		line, at, err := s.own.mirror.Cosign(tree, note.Assemble(s.notes[tree.N], nil), s.own.files, now, ClockAllowance)

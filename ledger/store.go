@@ -71,7 +71,8 @@ var (
 // Options says what to open.
 type Options struct {
 	Dir       string                 // folder of this store alone; created if missing
-	Config    *network.Configuration // trusted
+	Config    *network.Configuration // trusted; the version in force
+	Chain     *network.Chain         // trusted, ends in Config; nil: Config alone
 	Member    string                 // whose store it is, a name in Config
 	LogKey    ed25519.PrivateKey     // belongs to the member's LogKey
 	MirrorKey ed25519.PrivateKey     // belongs to the member's MirrorKey; may be nil for a member that is no mirror
@@ -84,6 +85,7 @@ type Options struct {
 // A Store is one member's ledger. All methods are safe for concurrent use.
 type Store struct {
 	cfg       *network.Configuration
+	chain     *network.Chain
 	member    string
 	now       func() time.Time
 	log       *slog.Logger
@@ -104,9 +106,15 @@ type Store struct {
 	sending *core.Owner
 	notes   map[int64]note.Checkpoint // signed checkpoints from the final one on, by size
 
-	mu      sync.Mutex
-	changed chan struct{} // closed and replaced whenever something may be sent or read
-	failure error         // sticky
+	heard chan struct{} // closed once a quorum of mirrors was heard
+
+	mu       sync.Mutex
+	changed  chan struct{} // closed and replaced whenever something may be sent or read
+	failure  error         // sticky
+	told     map[string]bool
+	started  bool              // heard is closed
+	evidence map[string][]byte // files, by ID
+	halted   map[string]bool   // origins
 }
 
 // Open opens or creates a store. Only one process can have it open. It reads every entry once, checks the tiles against
@@ -128,7 +136,8 @@ func openOn(disk *tiles.Disk, o Options) (*Store, error) {
 		cfg: o.Config, member: o.Member, now: o.Now, log: o.Logger, disk: disk,
 		quorum: o.Config.Quorum(), heartbeat: time.Duration(o.Config.HeartbeatSeconds) * time.Second,
 		replicas: make(map[string]*replica), order: o.Config.Origins(),
-		notes: make(map[int64]note.Checkpoint), changed: make(chan struct{}),
+		notes: make(map[int64]note.Checkpoint), changed: make(chan struct{}), heard: make(chan struct{}),
+		told: make(map[string]bool), evidence: make(map[string][]byte), halted: make(map[string]bool),
 	}
 	s.group.turn = make(chan struct{}, 1)
 	if s.now == nil {
@@ -197,19 +206,24 @@ func (s *Store) load(o Options, me network.Member) error {
 	return s.loadSending()
 }
 
-// loadSending signs the newest checkpoint again, from the state, and sets out to bring it to a quorum.
+// loadSending signs the newest checkpoint again, from the state, and sets out to bring it to a quorum. A head that is
+// final by an earlier configuration is brought to a quorum of the present one.
 func (s *Store) loadSending() error {
 	tree := s.own.verified
 	if tree.N > 0 {
 		if err := s.signNote(tree); err != nil {
 			return err
 		}
+		s.own.signed = s.notes[tree.N]
 	}
 	var kept []note.Cosignature
-	for _, c := range s.own.cosigs {
-		kept = append(kept, c)
+	var final tlog.Tree
+	if s.own.version == s.cfg.Version {
+		final = s.own.final
+		for _, c := range s.own.cosigs {
+			kept = append(kept, c)
+		}
 	}
-	final := s.own.final
 	if final.N > 0 {
 		c, err := note.Parse(s.own.head.Checkpoint)
 		if err != nil {

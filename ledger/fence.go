@@ -1,0 +1,129 @@
+package ledger
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/ledger/note"
+	"github.com/grille-gateway/grille/ledger/tiles"
+	"github.com/grille-gateway/grille/ledger/view"
+)
+
+// ErrFenced says that a configuration ended this log: there is nothing to add to it.
+var ErrFenced = errors.New("log is fenced by the network configuration")
+
+// fenceTree is the tree that a fenced log ends in.
+func fenceTree(f network.Fence) (tlog.Tree, error) {
+	root, err := hex.DecodeString(f.Root)
+	if err != nil || len(root) != tlog.HashSize {
+		return tlog.Tree{}, fmt.Errorf("fence of %q: root is not a hash", f.Origin)
+	}
+	return tlog.Tree{N: f.Size, Hash: tlog.Hash(root)}, nil
+}
+
+// openFenced opens a log that the configuration ended. All of it is here, up to the root that the configuration names, or
+// none of it is served and it is fetched again: what this member held may be another history than the one that stands.
+func (s *Store) openFenced(r *replica, f network.Fence) error {
+	end, err := fenceTree(f)
+	if err != nil {
+		return err
+	}
+	r.fence = f
+	r.files, err = s.openAt(r, end)
+	if errors.Is(err, ErrCorrupt) && end.N > 0 {
+		s.log.Warn("fenced log is fetched again", "origin", r.origin, "error", err)
+		var empty tlog.Hash
+		if empty, err = tlog.TreeHash(0, nil); err != nil {
+			return err
+		}
+		r.final, r.head = tlog.Tree{Hash: empty}, Head{}
+		r.files, err = s.openAt(r, tlog.Tree{Hash: empty})
+	}
+	if err != nil {
+		return err
+	}
+	if r.verified.N == end.N {
+		r.final = end
+	}
+	return nil
+}
+
+// openAt opens the tiles at one tree and takes the facts of its entries.
+func (s *Store) openAt(r *replica, tree tlog.Tree) (*tiles.Log, error) {
+	r.facts = view.NewLog()
+	files, err := tiles.Open(s.disk, s.logDir(r.origin), tree.N, func(_ uint64, raw []byte) error {
+		r.facts.Add(decode(raw))
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	have, err := files.Tree(tree.N)
+	if err != nil {
+		return nil, err
+	}
+	if have.Hash != tree.Hash {
+		return nil, fmt.Errorf("%w: root at size %d differs from the one that counts", ErrCorrupt, tree.N)
+	}
+	r.verified = tree
+	return files, nil
+}
+
+// reachFence makes a fenced log whole once its entries have arrived. Call with r.write held.
+func (s *Store) reachFence(r *replica) error {
+	end, err := fenceTree(r.fence)
+	if err != nil || r.verified.N == end.N || r.files.Size() < end.N {
+		return err
+	}
+	have, err := r.files.Tree(end.N)
+	if err != nil {
+		return err
+	}
+	if have.Hash != end.Hash {
+		return errors.Join(fmt.Errorf("%w: of a fenced log", ErrEntries), r.files.Rollback(0))
+	}
+	if err := r.verify(note.Checkpoint{Tree: end}); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.final = end
+	r.mu.Unlock()
+	return s.reindex(r)
+}
+
+// A Want is a log with entries to pull, and up to which size.
+type Want struct {
+	Origin string
+	Size   uint64
+}
+
+// Wants lists the logs whose entries should be pulled from any member: heads were heard of that are ahead of what is here,
+// or the log is fenced and incomplete. Pull from Stored on.
+func (s *Store) Wants() []Want {
+	var out []Want
+	for _, origin := range s.order {
+		r := s.replicas[origin]
+		r.write.Lock()
+		size := r.target()
+		if int64(size) > r.files.Size() {
+			out = append(out, Want{origin, size})
+		}
+		r.write.Unlock()
+	}
+	return out
+}
+
+// target is how far this log should be pulled, 0 if nothing is awaited. Call with write held.
+func (r *replica) target() uint64 {
+	if r.fence.Origin == "" {
+		return r.wanted.Size
+	}
+	if r.verified.N == r.fence.Size {
+		return 0
+	}
+	return uint64(r.fence.Size)
+}

@@ -1,0 +1,178 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/grille-gateway/grille/ledger/core"
+	"github.com/grille-gateway/grille/ledger/note"
+)
+
+// ErrStarting says that nothing is signed yet, since too few members were heard from after the start. Try again.
+var ErrStarting = errors.New("too few members were heard from since the start")
+
+// Hear takes what another member tells of the logs: its final heads, and its Standing. Once a quorum of mirrors was heard,
+// this member counting if it is one, Heard is closed and signing begins: an owner whose log is behind what the others hold
+// refuses to sign (ErrRolledBack), and a mirror signs no tree smaller than one that somebody holds with its owner's
+// signature. It is a tripwire for folders restored from a copy, not a proof.
+//
+// Anything that does not verify is left out and reported in the error; the member counts as heard nevertheless, for what
+// it told is no worse than silence about those logs.
+func (s *Store) Hear(member string, heads []Head, standing [][]byte) error {
+	m, ok := s.cfg.Member(member)
+	if !ok || member == s.member {
+		return fmt.Errorf("hearing %q: not another member", member)
+	}
+	if len(heads) > len(s.order) || len(standing) > maxStanding(len(s.order)) {
+		return fmt.Errorf("hearing %s: %w: %d heads and %d checkpoints of %d logs", member, ErrMessage, len(heads), len(standing), len(s.order))
+	}
+	var errs []error
+	for _, h := range heads {
+		if _, err := s.addHead(h); err != nil {
+			errs = append(errs, fmt.Errorf("head of %q: %w", h.Origin, err))
+		}
+	}
+	for _, data := range standing {
+		if err := s.stand(data); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if err := s.Failure(); err != nil {
+		return fmt.Errorf("hearing %s: %w", member, errors.Join(append(errs, err)...))
+	}
+	if m.Mirror {
+		s.count(member)
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("hearing %s: %w", member, errors.Join(errs...))
+	}
+	return nil
+}
+
+// maxStanding bounds the checkpoints that a member tells: of each log the one it holds and one that contradicts it.
+func maxStanding(logs int) int { return 2 * logs }
+
+// count notes that a mirror was heard.
+func (s *Store) count(member string) {
+	s.mu.Lock()
+	s.told[member] = true
+	if !s.started && s.quorumHeard() {
+		s.started = true
+		close(s.heard)
+	}
+	s.mu.Unlock()
+	s.wake()
+}
+
+// quorumHeard says whether enough mirrors were heard. Call with mu held.
+func (s *Store) quorumHeard() bool {
+	n := len(s.told)
+	if me, ok := s.cfg.Member(s.member); ok && me.Mirror {
+		n++
+	}
+	return n >= s.quorum
+}
+
+// Heard is closed once a quorum of mirrors was heard and signing may begin.
+func (s *Store) Heard() <-chan struct{} { return s.heard }
+
+// mayStart returns ErrStarting before a quorum was heard, and why the store stopped if it did.
+func (s *Store) maySign() error {
+	if err := s.Failure(); err != nil {
+		return err
+	}
+	select {
+	case <-s.heard:
+		return nil
+	default:
+		return ErrStarting
+	}
+}
+
+// stand takes a checkpoint that its owner signed and somebody holds.
+func (s *Store) stand(data []byte) error {
+	c, err := note.Parse(data)
+	if err != nil {
+		return err
+	}
+	r, err := s.replica(c.Origin)
+	if err != nil {
+		return err
+	}
+	if c, err = note.VerifyOwner(s.cfg, c.Origin, data); err != nil {
+		return fmt.Errorf("checkpoint of %q: %w", r.origin, err)
+	}
+	r.write.Lock()
+	defer r.write.Unlock()
+	if c.Tree.N <= r.verified.N {
+		return s.compareRoot(r, c)
+	}
+	if r == s.own {
+		return s.stopping(fmt.Errorf("%w: others hold size %d, here are %d", ErrRolledBack, c.Tree.N, r.verified.N))
+	}
+	if c.Tree.N > r.floor.Tree.N {
+		r.floor = c
+	}
+	return nil
+}
+
+// compareRoot compares a checkpoint with the tree here, which is at least as large. Call with r.write held.
+func (s *Store) compareRoot(r *replica, c note.Checkpoint) error {
+	have, err := r.files.Tree(c.Tree.N)
+	if err != nil {
+		return err
+	}
+	if have.Hash == c.Tree.Hash {
+		return nil
+	}
+	s.contradicted(r, c)
+	err = fmt.Errorf("%w: %q has two roots of size %d", ErrInconsistent, r.origin, c.Tree.N)
+	if r == s.own { // this key signed what is not here
+		return s.stopping(fmt.Errorf("%w: %w", ErrRolledBack, err))
+	}
+	return err
+}
+
+// above refuses a tree that this member must not cosign because somebody holds a larger one, or one that it does not
+// contain. Call with r.write held and the tree's entries verified.
+func (s *Store) above(r *replica, tree tlog.Tree) error {
+	for _, floor := range append(r.pins, r.floor.Tree) {
+		if floor.N == 0 {
+			continue
+		}
+		if tree.N < floor.N {
+			return fmt.Errorf("%w: size %d, others hold %d", core.ErrStale, tree.N, floor.N)
+		}
+		have, err := r.files.Tree(floor.N)
+		if err != nil {
+			return err
+		}
+		if have.Hash != floor.Hash {
+			if floor == r.floor.Tree {
+				s.contradicted(r, r.floor)
+			}
+			return fmt.Errorf("%w: another root at size %d is held elsewhere", ErrInconsistent, floor.N)
+		}
+	}
+	return nil
+}
+
+// Standing returns, of each log, the signed checkpoint of the largest tree here where that is beyond the final head, and
+// one that contradicts what is here but proves nothing by what is here. Give it to the other members.
+func (s *Store) Standing() [][]byte {
+	var out [][]byte
+	for _, origin := range s.order {
+		r := s.replicas[origin]
+		r.mu.RLock()
+		if r.signed.Tree.N > r.final.N {
+			out = append(out, note.Assemble(r.signed, nil))
+		}
+		if r.suspect.Tree.N > 0 {
+			out = append(out, note.Assemble(r.suspect, nil))
+		}
+		r.mu.RUnlock()
+	}
+	return out
+}
