@@ -28,17 +28,17 @@ import (
 //	  quorum           owner signed       staged: not known to be the owner's; gone after a restart
 type replica struct {
 	origin string
-	owner  string // member's name
-	head0  string // path of the final head's file
+	owner  string        // member's name
+	head0  string        // path of the final head's file
 	fence  network.Fence // where a configuration ended this log; zero for one that goes on
 	pins   []tlog.Tree   // trees that a cosigned one must contain, from the chain of configurations; ascending
 	files  *tiles.Log
 	facts  *view.Log      // of the first verified.N entries
 	mirror *signer.Mirror // nil if this member is no mirror
 
-	write  sync.Mutex // held by whoever changes files, and while a push or a head is dealt with
-	pushed tlog.Tree  // the checkpoint that all staged entries came with; zero if they came otherwise. Under write.
-	wanted Head       // the largest final head heard of whose entries are missing. Under write.
+	write  sync.Mutex      // held by whoever changes files, and while a push or a head is dealt with
+	pushed tlog.Tree       // the checkpoint that all staged entries came with; zero if they came otherwise. Under write.
+	wanted Head            // the largest final head heard of whose entries are missing. Under write.
 	floor  note.Checkpoint // the largest checkpoint that somebody holds and that is not here. Under write.
 
 	mu       sync.RWMutex // guards what follows; taken last

@@ -42,11 +42,11 @@ func (s *Store) Hear(member string, heads []Head, standing [][]byte) error {
 	if err := s.Failure(); err != nil {
 		return fmt.Errorf("hearing %s: %w", member, errors.Join(append(errs, err)...))
 	}
-	if m.Mirror {
-		s.count(member)
+	if m.Mirror && s.count(member) {
+		errs = append(errs, s.resumeSuccession())
 	}
-	if len(errs) > 0 {
-		return fmt.Errorf("hearing %s: %w", member, errors.Join(errs...))
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("hearing %s: %w", member, err)
 	}
 	return nil
 }
@@ -54,16 +54,17 @@ func (s *Store) Hear(member string, heads []Head, standing [][]byte) error {
 // maxStanding bounds the checkpoints that a member tells: of each log the one it holds and one that contradicts it.
 func maxStanding(logs int) int { return 2 * logs }
 
-// count notes that a mirror was heard.
-func (s *Store) count(member string) {
+// count notes that a mirror was heard, and reports whether signing begins with it.
+func (s *Store) count(member string) (begins bool) {
 	s.mu.Lock()
 	s.told[member] = true
-	if !s.started && s.quorumHeard() {
+	if begins = !s.started && s.quorumHeard(); begins {
 		s.started = true
 		close(s.heard)
 	}
 	s.mu.Unlock()
 	s.wake()
+	return begins
 }
 
 // quorumHeard says whether enough mirrors were heard. Call with mu held.
@@ -78,7 +79,7 @@ func (s *Store) quorumHeard() bool {
 // Heard is closed once a quorum of mirrors was heard and signing may begin.
 func (s *Store) Heard() <-chan struct{} { return s.heard }
 
-// mayStart returns ErrStarting before a quorum was heard, and why the store stopped if it did.
+// maySign returns ErrStarting before a quorum was heard, and why the store stopped if it did.
 func (s *Store) maySign() error {
 	if err := s.Failure(); err != nil {
 		return err
