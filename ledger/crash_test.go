@@ -236,6 +236,7 @@ func crashAt(t *testing.T, base *cluster, how string, n int) (done bool) {
 	v, err := openOn(disk, c.options(victim))
 	if err == nil {
 		c.stores[victim] = v
+		hear(t, v)
 		err = story(c, log)
 		if err != nil {
 			mustRefuse(t, v)

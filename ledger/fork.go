@@ -67,34 +67,48 @@ func (s *Store) AddEvidence(data []byte) (fresh bool, err error) {
 	return fresh, nil
 }
 
+// kept is evidence that is on the disk.
+type kept struct {
+	data  []byte
+	found evidence.Finding
+}
+
 func (s *Store) keepEvidence(e evidence.Evidence) (bool, error) {
 	found, err := e.Verify(s.keys()...)
 	if err != nil {
 		return false, err
 	}
-	id := e.ID()
-	s.mu.Lock()
-	_, known := s.evidence[id]
-	room := len(s.evidence) < maxEvidence
-	s.mu.Unlock()
-	if known || !room {
+	if s.covered(found) {
 		return false, nil
 	}
-	if err := s.disk.Write(tiles.File{Path: s.disk.Path("evidence", id+".txt"), Data: e.Encode()}); err != nil {
+	data := e.Encode()
+	if err := s.disk.Write(tiles.File{Path: s.disk.Path("evidence", found.ID()+".txt"), Data: data}); err != nil {
 		return false, s.stopping(err)
 	}
-	s.halt(id, e, found)
+	s.halt(kept{data, found})
 	s.log.Error("owner signed two histories", "origin", found.Origin, "member", found.Owner)
 	s.wake()
 	return true, nil
 }
 
-// halt remembers evidence that is on the disk.
-func (s *Store) halt(id string, e evidence.Evidence, found evidence.Finding) {
+// covered says whether evidence adds nothing to what is kept, or there is no room for more.
+func (s *Store) covered(found evidence.Finding) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.evidence[id] = e.Encode()
-	s.halted[found.Origin] = true
+	for _, k := range s.evidence {
+		if k.found.Covers(found) {
+			return true
+		}
+	}
+	return len(s.evidence) >= maxEvidence
+}
+
+// halt remembers evidence that is on the disk.
+func (s *Store) halt(k kept) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.evidence[k.found.ID()] = k
+	s.halted[k.found.Origin] = true
 }
 
 // keys are the configurations that evidence may have been signed under, newest first.
@@ -123,7 +137,7 @@ func (s *Store) loadEvidence() error {
 		if err == nil {
 			var found evidence.Finding
 			if found, err = e.Verify(s.keys()...); err == nil {
-				s.halt(e.ID(), e, found)
+				s.halt(kept{data, found})
 			}
 		}
 		if err != nil {
@@ -144,7 +158,7 @@ func (s *Store) Evidence() [][]byte {
 	slices.Sort(ids)
 	out := make([][]byte, len(ids))
 	for i, id := range ids {
-		out[i] = s.evidence[id]
+		out[i] = s.evidence[id].data
 	}
 	return out
 }

@@ -24,6 +24,8 @@ const (
 	MaxLine = 512
 	// MaxFound bounds one page of a search.
 	MaxFound = 1000
+	// maxEvidence bounds the evidence files kept; one for each owner, and more only where mirrors are accused too.
+	maxEvidence = 1024
 	// ClockAllowance is how far a peer's clock may be ahead of ours, and how far ours may step back while signing goes on.
 	// With NTP clocks agree within a second; five are the instance's allowance.
 	ClockAllowance = 5 * time.Second

@@ -66,10 +66,10 @@ func (s *Store) extend(r *replica, c note.Checkpoint, p Push) ([]byte, error) {
 	cp := c.Tree
 	plan, err := r.state().Push(cp, p.From, len(p.Entries))
 	if err != nil {
-		if errors.Is(err, ErrInconsistent) {
-			s.contradicted(r, c)
+		if cp.N > r.verified.N {
+			return nil, err
 		}
-		return nil, err
+		return nil, errors.Join(s.compareRoot(r, c), err) // an old checkpoint may tell of a fork
 	}
 	if err := r.stage(p.Entries[plan.Skip:plan.Skip+plan.Take], cp); err != nil {
 		return nil, err

@@ -129,7 +129,21 @@ func (c *cluster) open(name string) *Store {
 		c.tb.Fatalf("opening %s: %v", name, err)
 	}
 	c.stores[name] = s
+	hear(c.tb, s)
 	return s
+}
+
+// hear lets a store hear from everybody, who have nothing to tell.
+func hear(tb testing.TB, s *Store) {
+	tb.Helper()
+	for _, m := range s.cfg.Mirrors() {
+		if m.Name == s.member {
+			continue
+		}
+		if err := s.Hear(m.Name, nil, nil); err != nil {
+			tb.Fatalf("%s hears %s: %v", s.member, m.Name, err)
+		}
+	}
 }
 
 func (c *cluster) reopen(name string) *Store {
