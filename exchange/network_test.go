@@ -211,6 +211,11 @@ func (m *member) start() {
 	m.ledger, err = ledger.Open(ledger.Options{Dir: filepath.Join(m.dir, "ledger"), Config: w.config, Member: m.name, LogKey: m.log,
 		MirrorKey: m.mirror, Now: w.now, Logger: logger})
 	must(err)
+	for _, other := range w.config.Mirrors() {
+		if other.Name != m.name {
+			must(m.ledger.Hear(other.Name, nil, nil))
+		}
+	}
 	v, err := vault.Open(filepath.Join(m.dir, "vault.keyset"))
 	must(err)
 	m.datasets, err = dataset.Open(filepath.Join(m.dir, "data"), v)

@@ -34,6 +34,7 @@ type Store interface {
 	Outgoing(mirror string) (ledger.Push, bool)
 	Cosigned(mirror string, r ledger.PushReply) error
 	Changed() <-chan struct{}
+	Hear(member string, heads []ledger.Head, standing [][]byte) error
 	AddCheckpoint(p ledger.Push) (ledger.PushReply, error)
 	AddHead(h ledger.Head) (behind bool, err error)
 	AddEntries(origin string, e ledger.Entries) error
@@ -369,6 +370,9 @@ func (g *Gossip) listen(ctx context.Context) {
 				if !sleep(ctx, pause.NextBackOff(), nil) {
 					return
 				}
+			}
+			if err := g.o.Store.Hear(m, nil, nil); err != nil {
+				g.report(ctx, "hearing member failed", m, err)
 			}
 			answers <- struct{}{}
 		})

@@ -167,8 +167,19 @@ func batch(beat int) entry.Entry {
 	return entry.ReceiptsBatch{Beat: uint64(beat), Root: strings.Repeat("ab", 32), Time: "2026-01-01T00:00:00Z"}
 }
 
+// heard waits until a member may sign.
+func (n *net) heard(member string) {
+	n.t.Helper()
+	select {
+	case <-n.stores[member].Heard():
+	case <-time.After(10 * time.Second):
+		n.t.Fatalf("%s has not heard a quorum", member)
+	}
+}
+
 func (n *net) append(member string, beat int) uint64 {
 	n.t.Helper()
+	n.heard(member)
 	at, err := n.stores[member].Append(n.t.Context(), batch(beat))
 	if err != nil {
 		n.t.Fatal(err)
@@ -254,6 +265,7 @@ func TestLongPull(t *testing.T) {
 	n := newNet(t, "GOV/a", "GOV/b", "GOV/c")
 	text := strings.Repeat("x", 4000)
 	var last uint64
+	n.heard("GOV/a")
 	for i := range 30 {
 		var entries []entry.Entry
 		for range 20 {
@@ -316,11 +328,10 @@ func TestMirrorWaitsForAQuorumAfterStart(t *testing.T) {
 		t.Fatal("two of four are no quorum")
 	case <-time.After(200 * time.Millisecond):
 	}
-	n.append("GOV/a", 0)
-	push, ok := n.stores["GOV/a"].Outgoing("GOV/b")
-	if !ok {
-		t.Fatal("nothing to push")
+	if _, err := n.stores["GOV/a"].Append(t.Context(), batch(0)); !errors.Is(err, ledger.ErrStarting) {
+		t.Errorf("append before a quorum was heard: %v", err)
 	}
+	push := ledger.Push{Origin: n.cfg.Origin("GOV/a")}
 	_, err := b.Handle(t.Context(), "GOV/a", peer.KindPush, push.Encode())
 	var coded peer.Coded
 	if !errors.As(err, &coded) || coded.Code() != CodeStarting {
@@ -332,7 +343,7 @@ func TestMirrorWaitsForAQuorumAfterStart(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("three of four were not heard")
 	}
-	n.final("GOV/a", 0)
+	n.final("GOV/a", n.append("GOV/a", 0))
 }
 
 func TestBadRequests(t *testing.T) {
