@@ -6,7 +6,7 @@ GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.3.0
 # A deadlock fails instead of using up CI's time.
 TESTFLAGS   ?= -timeout 10m
 
-.PHONY: all build test unit fmt vet lint vuln demo system test-faults bench clean
+.PHONY: all build test unit fmt vet lint vuln demo system test-faults test-field bench clean
 
 all: build
 
@@ -35,11 +35,13 @@ vuln:
 
 # Everything within one process, under the race detector.
 unit:
-	$(GO) test -race $(TESTFLAGS) $$($(GO) list ./... | grep -v /node/demo)
+	$(GO) test -race $(TESTFLAGS) $$($(GO) list ./... | grep -v -e '/node/demo$$' -e '/node/field$$')
 
-# Networks of real processes: forty people, killed processes, the operations document. NETNS=0 where no network namespace can be made.
+# Networks of real processes: forty people, killed processes, the operations document; then members in network namespaces of their own
+# with latency, loss, partitions and wrong clocks, which needs root. NETNS=0 where no network namespace can be made.
 system:
 	$(GO) test -v $(TESTFLAGS) ./node/demo
+	$(GO) test -v $(TESTFLAGS) ./node/field
 
 # The demo once, from nothing to a verified verdict.
 demo:
@@ -49,6 +51,10 @@ demo:
 test-faults:
 	$(GO) test -timeout 60m -v ./node/demo -run TestKilledProcessesLoseNothing -fault.runs 200 -fault.seed 7
 	GRILLE_EXHAUSTIVE=1 $(GO) test -timeout 60m -v ./exchange -run TestAnyChangedByteIsRefused
+
+# Longer versions in namespaces: a minute of killed members, and partitions that outlast the connections.
+test-field:
+	$(GO) test -timeout 20m -v ./node/field -field.kill 60s -field.cut 40s -field.seed 7
 
 # The table of figures, with machine and versions.
 bench:

@@ -44,8 +44,8 @@ var program = sync.OnceValues(func() (string, error) {
 var built bool
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(shiftFolder); dir != "" {
-		os.Exit(serveShifted(dir))
+	if by := os.Getenv(shiftVariable); by != "" {
+		os.Exit(serveShifted(by, os.Args[len(os.Args)-1]))
 	}
 	code := m.Run()
 	if built {
@@ -72,7 +72,6 @@ type plan struct {
 	data    bool           // with datasets, policies and agreements
 	weather *relay.Weather // between any two members; nil: a direct link
 	seed    uint64         // of the weather
-	launch  func(member string) (command []string)
 }
 
 // newSite starts a network and waits until all members are ready.
@@ -96,7 +95,7 @@ func newSite(t *testing.T, p plan) *site {
 	m := keys.Metadata()
 	s.Network, err = demo.Build(demo.Options{Dir: t.TempDir(), Program: path, KeysDir: keysDir, VerifyingKey: keys.VerifyingKey(), Beat: 5,
 		Circuit: network.Circuit{ID: m.CircuitID, VerifyingKey: m.VerifyingKeySHA256, Kind: m.Kind}, Schemes: demo.Schemes,
-		Members: departments(p.members), Progress: func(stage string) { t.Log(stage) }, Place: s.placer(p)})
+		Members: departments(p.members), Progress: func(stage string) { t.Log(stage) }, Place: s.placer()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,16 +127,13 @@ func (s *site) endpoint(i int) netip.AddrPort {
 	return netip.AddrPortFrom(address(i), peerPort)
 }
 
-func (s *site) placer(p plan) func(demo.Department) (demo.Place, error) {
+func (s *site) placer() func(demo.Department) (demo.Place, error) {
 	next := 0
-	return func(d demo.Department) (demo.Place, error) {
+	return func(demo.Department) (demo.Place, error) {
 		i := next
 		next++
 		place := demo.Place{Peer: netip.AddrPortFrom(address(i), peerPort).String(), Endpoint: s.endpoint(i).String(),
 			API: fmt.Sprintf("127.0.0.1:%d", restPort), Command: s.command(i), Dial: dialler(s.ground.members[i])}
-		if p.launch != nil {
-			place.Command = append(place.Command, p.launch(d.Name)...)
-		}
 		return place, nil
 	}
 }
