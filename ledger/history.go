@@ -28,6 +28,9 @@ func (s *Store) mayCosign(r *replica, _ tlog.Tree) error {
 	if s.Halted(r.origin) {
 		return ErrHalted
 	}
+	if err := s.onTime(); err != nil {
+		return err
+	}
 	return nil
 }
 

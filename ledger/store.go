@@ -111,7 +111,8 @@ type Store struct {
 	changed  chan struct{} // closed and replaced whenever something may be sent or read
 	failure  error         // sticky
 	told     map[string]bool
-	started  bool            // heard is closed
+	started  bool // heard is closed
+	clock    *core.Clock
 	evidence map[string]kept // by ID
 	halted   map[string]bool // origins
 }
@@ -139,6 +140,7 @@ func openOn(disk *tiles.Disk, o Options) (*Store, error) {
 		told: make(map[string]bool), evidence: make(map[string]kept), halted: make(map[string]bool),
 	}
 	s.group.turn = make(chan struct{}, 1)
+	s.clock = s.newClock()
 	if s.now == nil {
 		s.now = time.Now
 	}
