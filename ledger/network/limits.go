@@ -15,6 +15,14 @@ const (
 	MaxGeneration = 9999
 	// MaxVersion bounds a configuration's version; a chain is bounded by its size.
 	MaxVersion = 1 << 20
+	// MaxCheckpoint bounds an owner-signed checkpoint in bytes: twice an origin of 118, a size, a root and a signature.
+	MaxCheckpoint = 512
+	// MaxLinkSize bounds a link, and what is gathered on the way to one: two proposals of MaxSize in base64 and, for each of
+	// MaxMirrors, a handover of MaxMembers trees at up to 250 bytes, at which a quarter of them may differ between mirrors
+	// and so take a checkpoint each. Ten members with four mirrors need about 20 KB.
+	MaxLinkSize = 24 << 20
+	// MaxChainSize bounds a chain: a thousand versions of a network of ten members, forty of the largest that is usual.
+	MaxChainSize = 256 << 20
 	// MaxTreeSize bounds a log: indexes stay exact in JSON (2^53) with room for the hash indexes, about twice the size.
 	MaxTreeSize = 1 << 50
 	// MaxMirrors keeps committees small enough that a final head stays a few kilobytes and verifies in milliseconds.

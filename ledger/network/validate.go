@@ -18,13 +18,24 @@ var (
 	hexForm      = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
-// refuse makes the error of one field: its name, its value and what would be accepted. Nothing in a configuration is
-// secret.
-func refuse(field, value, remedy string) error {
+// A Refusal is the error of one field. It wraps ErrConfiguration.
+type Refusal struct {
+	Field string // like members.endpoint
+	Value string // what stands there, shortened. Nothing in a configuration is secret.
+	Want  string // what would be accepted
+}
+
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("%v: %s is %q: want %s", ErrConfiguration, r.Field, r.Value, r.Want)
+}
+
+func (r *Refusal) Unwrap() error { return ErrConfiguration }
+
+func refuse(field, value, want string) error {
 	if len(value) > 200 {
 		value = value[:200] + "..."
 	}
-	return fmt.Errorf("%w: %s is %q: want %s", ErrConfiguration, field, value, remedy)
+	return &Refusal{Field: field, Value: value, Want: want}
 }
 
 func (c *Configuration) validate() error {
