@@ -8,16 +8,36 @@ import (
 	"unicode/utf8"
 )
 
-var (
-	nameForm   = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
-	columnForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
-	memberForm = regexp.MustCompile(`^[A-Z]{2,8}/[a-z0-9-]{1,32}$`)
-	hexForm    = regexp.MustCompile(`^[0-9a-f]{64}$`)
-)
+// form reports whether s has min to max bytes, the first of them one of start, the others one of start or inner.
+func form(s string, min, max int, start, inner func(c byte) bool) bool {
+	for i := range len(s) {
+		if c := s[i]; !start(c) && (i == 0 || !inner(c)) {
+			return false
+		}
+	}
+	return len(s) >= min && len(s) <= max
+}
+
+func lower(c byte) bool       { return c >= 'a' && c <= 'z' }
+func digit(c byte) bool       { return c >= '0' && c <= '9' }
+func lowerDigit(c byte) bool  { return lower(c) || digit(c) }
+func hexDigit(c byte) bool    { return c >= 'a' && c <= 'f' || digit(c) }
+func none(byte) bool          { return false }
+func nameMark(c byte) bool    { return c == '.' || c == '_' || c == '-' }
+func columnInner(c byte) bool { return c == '_' || digit(c) }
 
 // Name reports whether s may name a dataset, a policy or an identifier scheme: 1 to 64 of a-z 0-9 . _ -, beginning with
 // a letter or digit.
-func Name(s string) bool { return nameForm.MatchString(s) }
+func Name(s string) bool { return form(s, 1, MaxName, lowerDigit, nameMark) }
+
+// columnName reports whether s may name a column: 1 to 64 of a-z 0-9 _, beginning with a letter.
+func columnName(s string) bool { return form(s, 1, MaxName, lower, columnInner) }
+
+// hex32 reports whether s is 64 lower-case hexadecimal digits.
+func hex32(s string) bool { return form(s, 64, 64, hexDigit, none) }
+
+// memberForm is rare enough on the logs for a regular expression.
+var memberForm = regexp.MustCompile(`^[A-Z]{2,8}/[a-z0-9-]{1,32}$`)
 
 // MemberName reports whether s has the form of a member's name, GOV/tax.
 func MemberName(s string) bool { return memberForm.MatchString(s) }
@@ -102,7 +122,7 @@ func (c *checker) text(field, s string, min, max int) {
 }
 
 func (c *checker) hex(field, s string) {
-	if !hexForm.MatchString(s) {
+	if !hex32(s) {
 		c.fail(field, "must be 64 lower-case hexadecimal digits")
 	}
 }
@@ -172,7 +192,7 @@ func (c *checker) declare(e DatasetDeclare) {
 }
 
 func (c *checker) column(col Column) {
-	if !columnForm.MatchString(col.Name) {
+	if !columnName(col.Name) {
 		c.fail("columns.name", "must be 1 to 64 of a-z 0-9 _ and begin with a letter")
 	}
 	switch col.Type {
@@ -230,7 +250,7 @@ func (c *checker) terms(t Terms) {
 	}
 	seen := make(map[string]bool)
 	for _, col := range t.Disclose {
-		if !columnForm.MatchString(col) || seen[col] {
+		if !columnName(col) || seen[col] {
 			c.fail("terms.disclose", "must be distinct column names")
 		}
 		seen[col] = true

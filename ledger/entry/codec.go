@@ -54,31 +54,30 @@ func Encode(e Entry) ([]byte, error) {
 // Decode reads an entry. The result is a value of one of this package's kinds, or Unknown for another kind or version.
 // For malformed bytes it returns an error that wraps ErrEntry together with an Unknown that holds them.
 func Decode(raw []byte) (Entry, error) {
-	u := Unknown{Raw: bytes.Clone(raw)}
+	unknown := func(kind string, v int) Unknown { return Unknown{Name: kind, V: v, Raw: bytes.Clone(raw)} }
 	if len(raw) > MaxSize {
-		return u, fmt.Errorf("%w: %d bytes, the limit is %d", ErrEntry, len(raw), MaxSize)
+		return unknown("", 0), fmt.Errorf("%w: %d bytes, the limit is %d", ErrEntry, len(raw), MaxSize)
 	}
 	kind, v, rest, ok := header(raw)
 	if !ok {
-		return u, fmt.Errorf("%w: does not start with its kind and version", ErrEntry)
+		return unknown("", 0), fmt.Errorf("%w: does not start with its kind and version", ErrEntry)
 	}
-	u.Name, u.V = kind, v
 	decode, known := decoders[kind]
 	if !known || v != version {
-		var any any
-		if err := DecodeStrict(raw, MaxSize, &any); err != nil {
-			return u, fmt.Errorf("%w: %w", ErrEntry, err)
+		var whole json.RawMessage
+		if err := DecodeStrict(raw, MaxSize, &whole); err != nil {
+			return unknown(kind, v), fmt.Errorf("%w: %w", ErrEntry, err)
 		}
-		return u, nil
+		return unknown(kind, v), nil
 	}
 	body := make([]byte, 0, len(rest)+1)
 	body = append(append(body, '{'), rest...)
 	e, err := decode(body)
 	if err != nil {
-		return u, fmt.Errorf("%w: %s: %w", ErrEntry, kind, err)
+		return unknown(kind, v), fmt.Errorf("%w: %s: %w", ErrEntry, kind, err)
 	}
 	if err := check(e); err != nil {
-		return u, err
+		return unknown(kind, v), err
 	}
 	return e, nil
 }

@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,7 +23,7 @@ var ErrJSON = errors.New("not strict JSON")
 // wraps ErrJSON: more than max bytes, invalid UTF-8, lone surrogates, noncharacters, nesting beyond MaxDepth, a name twice
 // in one object at any depth, a name that v's type does not have (encoding/json would also match another case), an array
 // of another length than a Go array, null for a value that cannot be nil, an integer beyond 2^53-1 that is not in a
-// string, a number outside float64, trailing data. Errors name fields, never values.
+// string, a number outside float64, trailing data. Errors name fields, never values. With an error, v holds nothing of use.
 func DecodeStrict(data []byte, max int, v any) error {
 	if len(data) > max {
 		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrJSON, len(data), max)
@@ -35,23 +35,17 @@ func DecodeStrict(data []byte, max int, v any) error {
 	if !utf8.Valid(data) {
 		return fmt.Errorf("%w: invalid UTF-8", ErrJSON)
 	}
-	if !json.Valid(data) {
+	err := json.Unmarshal(data, v) // looks at the syntax of all of it first
+	if se := (*json.SyntaxError)(nil); errors.As(err, &se) {
 		return fmt.Errorf("%w: syntax error or trailing data", ErrJSON)
 	}
 	if err := checkSurrogates(data); err != nil {
 		return err
 	}
-	w := walker{dec: json.NewDecoder(bytes.NewReader(data))}
-	w.dec.UseNumber()
-	if err := w.value(target.Elem(), 1); err != nil {
+	if err := (&walker{rest: data}).value(target.Elem(), 1); err != nil {
 		return err
 	}
-	if _, err := w.dec.Token(); err != io.EOF {
-		return fmt.Errorf("%w: trailing data", ErrJSON)
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
+	if err != nil {
 		return decodeError(err)
 	}
 	return nil
@@ -101,60 +95,111 @@ func hexUnit(b []byte) uint64 {
 	return u
 }
 
-// A walker reads a document's tokens beside the Go type that they will be decoded into.
+// A walker reads a document beside the Go type that it is decoded into. The document is valid JSON: the walker looks only
+// where a token begins and ends.
 type walker struct {
-	dec *json.Decoder
+	rest []byte
+}
+
+// next skips white space and separators and returns the first byte of the next token.
+func (w *walker) next() byte {
+	for i, c := range w.rest {
+		switch c {
+		case ' ', '\t', '\n', '\r', ',', ':':
+		default:
+			w.rest = w.rest[i:]
+			return c
+		}
+	}
+	return 0 // only after the last value
 }
 
 func (w *walker) value(t reflect.Type, depth int) error {
 	if depth > MaxDepth {
 		return fmt.Errorf("%w: nested deeper than %d", ErrJSON, MaxDepth)
 	}
-	tok, err := w.dec.Token()
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrJSON, err)
-	}
 	t = known(t)
-	switch tok := tok.(type) {
-	case json.Delim:
-		if tok == '{' {
-			return w.object(t, depth)
-		}
+	switch w.next() {
+	case '{':
+		return w.object(t, depth)
+	case '[':
 		return w.array(t, depth)
-	case string:
-		return checkString(tok)
-	case json.Number:
-		return checkNumber(tok)
-	case nil:
+	case '"':
+		_, err := w.text()
+		return err
+	case 't':
+		w.rest = w.rest[len("true"):]
+	case 'f':
+		w.rest = w.rest[len("false"):]
+	case 'n':
+		w.rest = w.rest[len("null"):]
 		if t != nil && !nillable(t) {
 			return fmt.Errorf("%w: null where a %s is wanted", ErrJSON, t.Kind())
 		}
+	default:
+		n := 0
+		for n < len(w.rest) && strings.IndexByte("+-.0123456789Ee", w.rest[n]) >= 0 {
+			n++
+		}
+		number := w.rest[:n]
+		w.rest = w.rest[n:]
+		return checkNumber(number)
 	}
 	return nil
 }
 
-// object reads a JSON object up to its closing brace; t is nil where any names may stand.
+// text reads a string and returns its content, checked.
+func (w *walker) text() ([]byte, error) {
+	n, plain := 1, true
+	for ; w.rest[n] != '"'; n++ {
+		if c := w.rest[n]; c == '\\' {
+			n++
+			plain = false
+		} else if c >= utf8.RuneSelf {
+			plain = false
+		}
+	}
+	literal := w.rest[:n+1]
+	w.rest = w.rest[n+1:]
+	if plain {
+		return literal[1:n], nil
+	}
+	var s string
+	if err := json.Unmarshal(literal, &s); err != nil {
+		return nil, fmt.Errorf("%w: string", ErrJSON)
+	}
+	return []byte(s), checkString(s)
+}
+
+// manyNames is from how many names on an object's are looked up in a map.
+const manyNames = 16
+
+// object reads a JSON object; t is nil where any names may stand.
 func (w *walker) object(t reflect.Type, depth int) error {
 	fields, elem := members(element(t))
-	seen := make(map[string]bool)
-	for w.dec.More() {
-		tok, err := w.dec.Token()
+	var few [manyNames][]byte
+	seen, more := few[:0], map[string]bool(nil)
+	for w.rest = w.rest[1:]; w.next() != '}'; {
+		name, err := w.text()
 		if err != nil {
-			return fmt.Errorf("%w: %w", ErrJSON, err)
-		}
-		name, _ := tok.(string)
-		if err := checkString(name); err != nil {
 			return err
 		}
-		if seen[name] {
-			return fmt.Errorf("%w: name %s twice", ErrJSON, quoted(name))
+		if more[string(name)] || slices.ContainsFunc(seen, func(s []byte) bool { return bytes.Equal(s, name) }) {
+			return fmt.Errorf("%w: name %s twice", ErrJSON, quoted(string(name)))
 		}
-		seen[name] = true
+		switch {
+		case len(seen) < manyNames:
+			seen = append(seen, name)
+		case more == nil:
+			more = map[string]bool{string(name): true}
+		default:
+			more[string(name)] = true
+		}
 		next := elem
 		if fields != nil {
-			f, ok := fields[name]
+			f, ok := fields[string(name)]
 			if !ok {
-				return fmt.Errorf("%w: unknown name %s", ErrJSON, quoted(name))
+				return fmt.Errorf("%w: unknown name %s", ErrJSON, quoted(string(name)))
 			}
 			next = f
 		}
@@ -162,8 +207,8 @@ func (w *walker) object(t reflect.Type, depth int) error {
 			return err
 		}
 	}
-	_, err := w.dec.Token()
-	return err
+	w.rest = w.rest[1:]
+	return nil
 }
 
 // members returns the names that an object of type t may have with their types, or nil and the type of any name's value.
@@ -189,16 +234,16 @@ func (w *walker) array(t reflect.Type, depth int) error {
 		}
 	}
 	n := 0
-	for ; w.dec.More(); n++ {
+	for w.rest = w.rest[1:]; w.next() != ']'; n++ {
 		if err := w.value(elem, depth+1); err != nil {
 			return err
 		}
 	}
+	w.rest = w.rest[1:]
 	if want >= 0 && n != want {
 		return fmt.Errorf("%w: array of %d where %d are wanted", ErrJSON, n, want)
 	}
-	_, err := w.dec.Token()
-	return err
+	return nil
 }
 
 func checkString(s string) error {
@@ -210,8 +255,8 @@ func checkString(s string) error {
 	return nil
 }
 
-func checkNumber(n json.Number) error {
-	if !strings.ContainsAny(string(n), ".eE") {
+func checkNumber(n []byte) error {
+	if !bytes.ContainsAny(n, ".eE") {
 		i, err := strconv.ParseInt(string(n), 10, 64)
 		if err != nil || i > maxInteger || i < -maxInteger {
 			return fmt.Errorf("%w: integer beyond 2^53-1 outside a string", ErrJSON)

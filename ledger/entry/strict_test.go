@@ -124,6 +124,8 @@ func FuzzDecodeStrict(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		agree[outer](t, data)
+		agree[any](t, data)
 		var o outer
 		if DecodeStrict(data, 4096, &o) != nil {
 			return
