@@ -1,12 +1,12 @@
 package index
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 
@@ -16,50 +16,66 @@ import (
 	"github.com/grille-gateway/grille/ledger/entry"
 )
 
-// The names of the database's indexes, and the field that each sorts by before the time.
-var orders = map[string]int{"kind": fieldKind, "member": fieldMember, "dataset": fieldDataset, "policy": fieldPolicy}
-
-const orderTime = "time"
+// Memory is the path of an index that has no file.
+const Memory = ":memory:"
 
 // An Index is the open database.
 type Index struct {
-	mu    sync.Mutex // serialises writes
-	db    *buntdb.DB
-	heads map[string]head
+	damage error // why the file was begun anew
+	write  sync.Mutex
+	db     *buntdb.DB
+
+	mu     sync.RWMutex // guards what follows; taken after write
+	groups map[uint32]*group
+	ids    map[names]uint32
+	next   uint32 // above all ids in use
+	heads  map[string]head
 }
 
-// A head is how far a log is indexed: up to which tree, and the digest over its rows. It is stored beside them.
+// A head is how far a log is indexed: up to which tree, and the digest of its rows. It is stored beside them.
 type head struct {
 	Size   int64  `json:"size,string"`
 	Root   string `json:"root"`
-	Digest string `json:"digest"` // SHA-256 chained over the rows: D(i+1) = SHA-256(D(i) || row)
+	Digest string `json:"digest"`
 }
 
-// Open opens the index at path, or begins a new one if the file is missing or cannot be read. Logs whose rows disagree
-// with their digest are dropped; Tree then says that they are not indexed.
+// maxHead bounds a stored head in bytes.
+const maxHead = 1024
+
+var errDamaged = errors.New("index file is damaged")
+
+// Open opens the index at path, or begins a new one if the file is missing, cannot be read or disagrees with its digests;
+// Damage then says what was wrong. The caller compares each log's Tree with its tiles.
 func Open(path string) (*Index, error) {
 	x, err := open(path)
 	if err == nil {
-		if err = x.verify(); err == nil {
-			return x, nil
-		}
-		err = errors.Join(err, x.db.Close())
+		return x, nil
+	}
+	if path == Memory {
+		return nil, fmt.Errorf("opening index: %w", err)
 	}
 	if rmErr := os.Remove(path); rmErr != nil && !errors.Is(rmErr, os.ErrNotExist) {
 		return nil, fmt.Errorf("opening index: %w", errors.Join(err, rmErr))
 	}
-	return open(path)
+	damage := err
+	if x, err = open(path); err != nil {
+		return nil, fmt.Errorf("opening index: %w", err)
+	}
+	x.damage = damage
+	return x, nil
 }
 
 func open(path string) (*Index, error) {
-	if err := checkFrames(path); err != nil {
-		return nil, fmt.Errorf("opening index: %w", err)
+	if path != Memory {
+		if err := checkFrames(path); err != nil {
+			return nil, err
+		}
 	}
 	db, err := buntdb.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("opening index: %w", err)
+		return nil, err
 	}
-	x := &Index{db: db, heads: make(map[string]head)}
+	x := &Index{db: db, groups: make(map[uint32]*group), ids: make(map[names]uint32), heads: make(map[string]head)}
 	var cfg buntdb.Config
 	err = db.ReadConfig(&cfg)
 	if err == nil {
@@ -67,118 +83,172 @@ func open(path string) (*Index, error) {
 		err = db.SetConfig(cfg)
 	}
 	if err == nil {
-		err = db.CreateIndex(orderTime, "e:*", func(a, b string) bool { return a < b })
-	}
-	for name, f := range orders {
-		if err == nil {
-			err = db.CreateIndex(name, "e:*", func(a, b string) bool {
-				if fa, fb := field(a, f), field(b, f); fa != fb {
-					return fa < fb
-				}
-				return a < b
-			})
-		}
+		err = x.load()
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening index: %w", err), db.Close())
+		return nil, errors.Join(err, db.Close())
 	}
 	return x, nil
 }
 
+// Damage returns why Open began the file anew, or nil if it did not.
+func (x *Index) Damage() error { return x.damage }
+
 // Close closes the file.
 func (x *Index) Close() error { return x.db.Close() }
 
-func rowKey(origin string, index uint64) string { return "e:" + origin + ":" + hex16(index) }
-func headKey(origin string) string              { return "h:" + origin }
+func headKey(origin string) string { return string(prefixHead) + origin }
 
-// verify recomputes each log's digest, forgets the logs where it differs, and deletes every key that no digest covers.
-func (x *Index) verify() error {
-	err := x.db.Update(func(tx *buntdb.Tx) error {
-		var stale []string
-		err := tx.AscendKeys("*", func(key, value string) bool {
-			origin, isHead := strings.CutPrefix(key, "h:")
-			var h head
-			if !isHead {
-				return true
+// load reads groups and heads and checks that each log has the rows that its digest covers, and that there are no others.
+func (x *Index) load() error {
+	sums := make(map[string]*sum)
+	var bad error
+	err := x.db.View(func(tx *buntdb.Tx) error {
+		return tx.Ascend("", func(key, value string) bool {
+			switch {
+			case key == "":
+				bad = fmt.Errorf("%w: empty key", errDamaged)
+			case key[0] == prefixGroup:
+				bad = x.loadGroup(key, value)
+			case key[0] == prefixHead:
+				bad = x.loadHead(key[1:], value)
+			default:
+				bad = x.loadRow(key, value, sums)
 			}
-			if err := entry.DecodeStrict([]byte(value), 1024, &h); err == nil && x.matches(tx, origin, h) {
-				x.heads[origin] = h
-			} else {
-				stale = append(stale, key)
-			}
-			return true
+			return bad == nil
 		})
-		if err != nil {
-			return err
-		}
-		err = tx.AscendKeys("*", func(key, value string) bool {
-			r, err := parseRow(value)
-			covered := err == nil && key == rowKey(r.Origin, r.Index) && r.Index < uint64(x.heads[r.Origin].Size)
-			if !covered && !strings.HasPrefix(key, "h:") {
-				stale = append(stale, key)
-			}
-			return true
-		})
-		for _, key := range stale {
-			if err == nil {
-				_, err = tx.Delete(key)
-			}
-		}
-		return err
 	})
-	if err != nil {
-		return fmt.Errorf("verifying index: %w", err)
+	if err = errors.Join(err, bad); err != nil {
+		return err
+	}
+	for _, g := range x.groups {
+		if g.last < 0 {
+			return fmt.Errorf("%w: group without rows", errDamaged)
+		}
+	}
+	if len(sums) != len(x.heads) {
+		return fmt.Errorf("%w: rows of %d logs, heads of %d", errDamaged, len(sums), len(x.heads))
+	}
+	for origin, s := range sums {
+		if h, ok := x.heads[origin]; !ok || h.Size != s.rows || h.Digest != hex.EncodeToString(s.digest[:]) {
+			return fmt.Errorf("%w: rows of a log differ from their digest", errDamaged)
+		}
 	}
 	return nil
 }
 
-func (x *Index) matches(tx *buntdb.Tx, origin string, h head) bool {
-	var digest [32]byte
-	root, err := hex.DecodeString(h.Root)
-	if err != nil || len(root) != tlog.HashSize {
-		return false
-	}
-	n, ok := uint64(0), true
-	err = tx.AscendKeys("e:"+origin+":*", func(key, value string) bool {
-		r, err := parseRow(value)
-		ok = err == nil && key == rowKey(origin, n) && r.Origin == origin && r.Index == n
-		digest = chain(digest, value)
-		n++
-		return ok
-	})
-	return err == nil && ok && int64(n) == h.Size && hex.EncodeToString(digest[:]) == h.Digest
+// A sum is what was read of one log's rows.
+type sum struct {
+	rows   int64
+	digest digest
 }
 
-func chain(digest [32]byte, row string) [32]byte {
-	return sha256.Sum256(append(digest[:], row...))
+func (x *Index) loadGroup(key, value string) error {
+	id, ok := parseGroupKey(key)
+	n, ok2 := parseNames(value)
+	if _, again := x.ids[n]; !ok || !ok2 || again {
+		return fmt.Errorf("%w: group", errDamaged)
+	}
+	x.addGroup(newGroup(id, n))
+	return nil
+}
+
+func (x *Index) addGroup(g *group) {
+	x.groups[g.id], x.ids[g.names] = g, g.id
+	x.next = max(x.next, g.id+1)
+}
+
+func (x *Index) loadHead(origin, value string) error {
+	var h head
+	if err := entry.DecodeStrict([]byte(value), maxHead, &h); err != nil {
+		return fmt.Errorf("%w: head: %w", errDamaged, err)
+	}
+	if b, err := hex.DecodeString(h.Root + h.Digest); err != nil || len(h.Root) != 2*tlog.HashSize || len(b) != 2*tlog.HashSize {
+		return fmt.Errorf("%w: head", errDamaged)
+	}
+	x.heads[origin] = h
+	return nil
+}
+
+func (x *Index) loadRow(key, value string, sums map[string]*sum) error {
+	id, t, _, ok := parseRowKey(key)
+	g := x.groups[id]
+	if !ok || g == nil || value != "" {
+		return fmt.Errorf("%w: row", errDamaged)
+	}
+	s := sums[g.origin]
+	if s == nil {
+		s = new(sum)
+		sums[g.origin] = s
+	}
+	g.saw(t)
+	s.rows++
+	s.digest.add(g, key)
+	return nil
 }
 
 // Tree returns the tree up to which a log is indexed. The caller drops the log if its tiles have another root there.
 func (x *Index) Tree(origin string) (tlog.Tree, bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.mu.RLock()
+	defer x.mu.RUnlock()
 	h, ok := x.heads[origin]
 	root, err := hex.DecodeString(h.Root)
-	if !ok || err != nil || len(root) != tlog.HashSize {
+	if !ok || err != nil {
 		return tlog.Tree{}, false
 	}
 	return tlog.Tree{N: h.Size, Hash: tlog.Hash(root)}, true
 }
 
-// Drop forgets a log.
+// dropAtOnce bounds the rows deleted in one transaction, which keeps them all in memory three times.
+const dropAtOnce = 10_000
+
+// Drop forgets a log: its head first, so that what a crash leaves of the rows shows as damage.
 func (x *Index) Drop(origin string) error {
+	x.write.Lock()
+	defer x.write.Unlock()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	delete(x.heads, origin)
-	return x.db.Update(func(tx *buntdb.Tx) error {
-		var keys []string
-		if err := tx.AscendKeys("e:"+origin+":*", func(k, _ string) bool {
-			keys = append(keys, k)
-			return true
-		}); err != nil {
-			return err
+	if err := x.delete([]string{headKey(origin)}); err != nil {
+		return fmt.Errorf("dropping a log from the index: %w", err)
+	}
+	for id, g := range x.groups {
+		if g.origin != origin {
+			continue
 		}
-		for _, k := range append(keys, headKey(origin)) {
+		var err error
+		for keys := x.some(id); len(keys) > 0 && err == nil; keys = x.some(id) {
+			err = x.delete(keys)
+		}
+		if err == nil {
+			err = x.delete([]string{groupKey(id)})
+		}
+		if err != nil {
+			return fmt.Errorf("dropping a log from the index: %w", err)
+		}
+		delete(x.groups, id)
+		delete(x.ids, g.names)
+	}
+	return nil
+}
+
+// some returns the keys of up to dropAtOnce rows of a group.
+func (x *Index) some(id uint32) (keys []string) {
+	_ = x.db.View(func(tx *buntdb.Tx) error { // fails only if closed: then there is nothing
+		return tx.DescendLessOrEqual("", rowKey(id, maxTime, maxIndex), func(key, _ string) bool {
+			of, _, _, ok := parseRowKey(key)
+			if ok = ok && of == id && len(keys) < dropAtOnce; ok {
+				keys = append(keys, key)
+			}
+			return ok
+		})
+	})
+	return keys
+}
+
+func (x *Index) delete(keys []string) error {
+	return x.db.Update(func(tx *buntdb.Tx) error {
+		for _, k := range keys {
 			if _, err := tx.Delete(k); err != nil && !errors.Is(err, buntdb.ErrNotFound) {
 				return err
 			}
@@ -189,31 +259,82 @@ func (x *Index) Drop(origin string) error {
 
 // Add indexes the next entries of a log. tree is the tree that ends with the last of them.
 func (x *Index) Add(origin, member string, entries [][]byte, tree tlog.Tree) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	h := x.heads[origin]
-	if h.Size+int64(len(entries)) != tree.N {
+	x.write.Lock()
+	defer x.write.Unlock()
+	h := x.heads[origin] // only holders of the write lock change it
+	if h.Size+int64(len(entries)) != tree.N || len(entries) == 0 {
 		return fmt.Errorf("indexing %d entries behind %d for size %d: sizes differ", len(entries), h.Size, tree.N)
 	}
-	var digest [32]byte
-	if h.Digest != "" {
-		if n, err := hex.Decode(digest[:], []byte(h.Digest)); err != nil || n != len(digest) {
-			return fmt.Errorf("indexing: stored digest is damaged")
+	if tree.N > maxIndex {
+		return fmt.Errorf("indexing: %w", errFull)
+	}
+	var d digest
+	copy(d[:], mustHex(h.Digest))
+	rows := rowsOf(origin, member, uint64(h.Size), entries)
+	b := batch{x: x, fresh: make(map[names]*group), keys: make([]string, len(rows))}
+	for i, r := range rows {
+		g, err := b.group(r.names())
+		if err != nil {
+			return fmt.Errorf("indexing: %w", err)
 		}
+		b.keys[i] = rowKey(g.id, r.Time.Unix(), r.Index)
+		d.add(g, b.keys[i])
 	}
-	rows := make([]string, len(entries))
-	for i, raw := range entries {
-		rows[i] = RowOf(origin, member, uint64(h.Size)+uint64(i), raw).value()
-		digest = chain(digest, rows[i])
-	}
-	next := head{Size: tree.N, Root: hex.EncodeToString(tree.Hash[:]), Digest: hex.EncodeToString(digest[:])}
-	meta, err := json.Marshal(next)
-	if err != nil {
+	next := head{Size: tree.N, Root: hex.EncodeToString(tree.Hash[:]), Digest: hex.EncodeToString(d[:])}
+	if err := b.store(origin, next, rows); err != nil {
 		return fmt.Errorf("indexing: %w", err)
 	}
+	return nil
+}
+
+// mustHex decodes what loadHead or Add has checked or written.
+func mustHex(s string) []byte {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		panic("index: digest in memory is not hexadecimal")
+	}
+	return b
+}
+
+// A batch is what one Add stores. Its groups become the index's own only once they are stored.
+type batch struct {
+	x     *Index
+	fresh map[names]*group
+	keys  []string
+}
+
+func (b *batch) group(n names) (*group, error) {
+	if id, ok := b.x.ids[n]; ok {
+		return b.x.groups[id], nil
+	}
+	if g, ok := b.fresh[n]; ok {
+		return g, nil
+	}
+	id := b.x.next + uint32(len(b.fresh))
+	if id < b.x.next || id == ^uint32(0) {
+		return nil, errFull
+	}
+	n = names{strings.Clone(n.origin), strings.Clone(n.member), strings.Clone(n.kind), strings.Clone(n.dataset), strings.Clone(n.policy)}
+	b.fresh[n] = newGroup(id, n)
+	return b.fresh[n], nil
+}
+
+func (b *batch) store(origin string, next head, rows []Row) error {
+	meta, err := json.Marshal(next)
+	if err != nil {
+		return err
+	}
+	x := b.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	err = x.db.Update(func(tx *buntdb.Tx) error {
-		for i, row := range rows {
-			if _, _, err := tx.Set(rowKey(origin, uint64(h.Size)+uint64(i)), row, nil); err != nil {
+		for _, g := range b.fresh {
+			if _, _, err := tx.Set(groupKey(g.id), g.value(), nil); err != nil {
+				return err
+			}
+		}
+		for _, key := range b.keys {
+			if _, _, err := tx.Set(key, "", nil); err != nil {
 				return err
 			}
 		}
@@ -221,8 +342,31 @@ func (x *Index) Add(origin, member string, entries [][]byte, tree tlog.Tree) err
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("indexing: %w", err)
+		return err
 	}
-	x.heads[origin] = next
+	for _, g := range b.fresh {
+		x.addGroup(g)
+	}
+	for _, r := range rows {
+		x.groups[x.ids[r.names()]].saw(r.Time.Unix())
+	}
+	x.heads[strings.Clone(origin)] = next
 	return nil
+}
+
+// rowsOf reads entries on all processors: that is most of the work of indexing.
+func rowsOf(origin, member string, first uint64, entries [][]byte) []Row {
+	rows := make([]Row, len(entries))
+	n := min(runtime.GOMAXPROCS(0), 1+len(entries)/64)
+	var wg sync.WaitGroup
+	for k := range n {
+		from, to := k*len(rows)/n, (k+1)*len(rows)/n
+		wg.Go(func() {
+			for i := from; i < to; i++ {
+				rows[i] = RowOf(origin, member, first+uint64(i), entries[i])
+			}
+		})
+	}
+	wg.Wait()
+	return rows
 }

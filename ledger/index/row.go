@@ -1,9 +1,10 @@
 // Package index makes final entries searchable by kind, member, dataset, policy and time. It is a buntdb file that is
-// never the only copy of anything: each log's rows carry a chained digest and the root of the tree they were read from, and
-// a log whose rows or root disagree is indexed anew from its tiles.
+// never the only copy of anything: each log's rows have a digest and the root of the tree they were read from; a file that
+// disagrees with a digest is begun anew, and a log with another root is indexed anew from its tiles.
 package index
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -65,57 +66,42 @@ func RowOf(origin, member string, index uint64, raw []byte) Row {
 	return r
 }
 
-// The fields of a stored row, in order. The time comes first so that rows compare by time as strings.
-const (
-	fieldTime = iota
-	fieldKind
-	fieldMember
-	fieldDataset
-	fieldPolicy
-	fieldOrigin
-	fieldIndex
-	fieldCount
-)
+func (r Row) names() names { return names{r.Origin, r.Member, r.Kind, r.Dataset, r.Policy} }
 
-const separator = "\t" // stands in no name
-
-func (r Row) value() string {
-	return strings.Join([]string{hex16(uint64(r.Time.Unix())), r.Kind, r.Member, r.Dataset, r.Policy, r.Origin, hex16(r.Index)}, separator)
+// A place is where a row stands in the order of a search: by time, then origin, then index.
+type place struct {
+	time   int64
+	origin string
+	index  uint64
 }
 
-func parseRow(value string) (Row, error) {
-	f := strings.Split(value, separator)
-	if len(f) != fieldCount {
-		return Row{}, fmt.Errorf("%w: row", ErrQuery)
-	}
-	t, err1 := strconv.ParseInt(f[fieldTime], 16, 64)
-	i, err2 := strconv.ParseUint(f[fieldIndex], 16, 64)
-	r := Row{Origin: f[fieldOrigin], Member: f[fieldMember], Index: i, Kind: f[fieldKind], Dataset: f[fieldDataset],
-		Policy: f[fieldPolicy], Time: time.Unix(t, 0).UTC()}
-	if err1 != nil || err2 != nil || t < 0 || r.value() != value {
-		return Row{}, fmt.Errorf("%w: row", ErrQuery)
-	}
-	return r, nil
+func (p place) compare(q place) int {
+	return cmp.Or(cmp.Compare(p.time, q.time), cmp.Compare(p.origin, q.origin), cmp.Compare(p.index, q.index))
 }
 
-// Cursor names the row's place in a search; a later search goes on behind it.
-func (r Row) Cursor() string { return base64.RawURLEncoding.EncodeToString([]byte(r.value())) }
+func (r Row) place() place { return place{r.Time.Unix(), r.Origin, r.Index} }
 
-func parseCursor(s string) (Row, error) {
+// maxCursor bounds a cursor in bytes: a time, an index and an origin.
+const maxCursor = 512
+
+// Cursor names the row's place in a search; a later search goes on behind it. It outlives the index file.
+func (r Row) Cursor() string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %d %s", r.Time.Unix(), r.Index, r.Origin))
+}
+
+func parseCursor(s string) (place, error) {
+	if len(s) > maxCursor {
+		return place{}, fmt.Errorf("%w: cursor", ErrQuery)
+	}
 	raw, err := base64.RawURLEncoding.DecodeString(s)
-	if err != nil || len(s) > 2048 {
-		return Row{}, fmt.Errorf("%w: cursor", ErrQuery)
+	f := strings.SplitN(string(raw), " ", 3)
+	if err != nil || len(f) != 3 {
+		return place{}, fmt.Errorf("%w: cursor", ErrQuery)
 	}
-	return parseRow(string(raw))
-}
-
-// field returns one field of a stored row.
-func field(value string, n int) string {
-	for range n {
-		_, value, _ = strings.Cut(value, separator)
+	t, err1 := strconv.ParseInt(f[0], 10, 64)
+	i, err2 := strconv.ParseUint(f[1], 10, 64)
+	if err1 != nil || err2 != nil || t < 0 || t > maxTime || i > maxIndex {
+		return place{}, fmt.Errorf("%w: cursor", ErrQuery)
 	}
-	f, _, _ := strings.Cut(value, separator)
-	return f
+	return place{t, f[2], i}, nil
 }
-
-func hex16(n uint64) string { return fmt.Sprintf("%016x", n) }
