@@ -212,16 +212,31 @@ func (s *Store) finalBy(origin string, head []byte) (*network.Configuration, not
 	return nil, note.Checkpoint{}, nil, first
 }
 
+// decodeAtOnce is how many entries are decoded together while a log is opened: enough to keep all processors busy.
+const decodeAtOnce = 2048
+
 // openFiles opens the tiles at the largest known tree and checks that they hash to every known one.
 func (s *Store) openFiles(r *replica, known []tlog.Tree) error {
 	r.verified = slices.MaxFunc(known, func(a, b tlog.Tree) int { return int(a.N - b.N) })
+	var waiting [][]byte
+	bytes := 0
+	take := func() {
+		for _, e := range entry.DecodeAll(waiting) {
+			r.facts.Add(e)
+		}
+		waiting, bytes = waiting[:0], 0
+	}
 	files, err := tiles.Open(s.disk, s.logDir(r.origin), r.verified.N, func(_ uint64, raw []byte) error {
-		r.facts.Add(decode(raw))
+		waiting, bytes = append(waiting, raw), bytes+len(raw)
+		if len(waiting) >= decodeAtOnce || bytes >= MaxPushBytes {
+			take()
+		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	take()
 	r.files = files
 	for _, t := range known {
 		have, err := files.Tree(t.N)
@@ -376,6 +391,9 @@ func (s *Store) reindex(r *replica) error {
 		ok = false
 	}
 	if !ok {
+		if at.N > 0 {
+			s.log.Warn("log is indexed anew: the index is of another tree", "origin", r.origin, "size", at.N)
+		}
 		if err := s.index.Drop(r.origin); err != nil {
 			return err
 		}

@@ -202,6 +202,9 @@ func (s *Store) load(o Options, me network.Member) error {
 	if s.index, err = index.Open(cmp.Or(o.index, s.disk.Path("index.db"))); err != nil {
 		return err
 	}
+	if damage := s.index.Damage(); damage != nil {
+		s.log.Warn("index is rebuilt from the logs", "error", damage)
+	}
 	for _, origin := range s.order {
 		if err := s.reindex(s.replicas[origin]); err != nil {
 			return err

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -80,6 +82,22 @@ func Decode(raw []byte) (Entry, error) {
 		return unknown(kind, v), err
 	}
 	return e, nil
+}
+
+// DecodeAll decodes entries on all processors; a malformed one becomes Unknown.
+func DecodeAll(raws [][]byte) []Entry {
+	out := make([]Entry, len(raws))
+	n := min(runtime.GOMAXPROCS(0), 1+len(raws)/64)
+	var wg sync.WaitGroup
+	for k := range n {
+		wg.Go(func() {
+			for i := k * len(raws) / n; i < (k+1)*len(raws)/n; i++ {
+				out[i], _ = Decode(raws[i])
+			}
+		})
+	}
+	wg.Wait()
+	return out
 }
 
 // header splits {"kind":"K","v":N,REST or {"kind":"K","v":N} with REST = "}". That kind and version come first, without

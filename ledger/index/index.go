@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 
@@ -270,7 +269,10 @@ func (x *Index) Add(origin, member string, entries [][]byte, tree tlog.Tree) err
 	}
 	var d digest
 	copy(d[:], mustHex(h.Digest))
-	rows := rowsOf(origin, member, uint64(h.Size), entries)
+	rows := make([]Row, len(entries))
+	for i, e := range entry.DecodeAll(entries) {
+		rows[i] = rowOf(origin, member, uint64(h.Size)+uint64(i), e)
+	}
 	b := batch{x: x, fresh: make(map[names]*group), keys: make([]string, len(rows))}
 	for i, r := range rows {
 		g, err := b.group(r.names())
@@ -352,21 +354,4 @@ func (b *batch) store(origin string, next head, rows []Row) error {
 	}
 	x.heads[strings.Clone(origin)] = next
 	return nil
-}
-
-// rowsOf reads entries on all processors: that is most of the work of indexing.
-func rowsOf(origin, member string, first uint64, entries [][]byte) []Row {
-	rows := make([]Row, len(entries))
-	n := min(runtime.GOMAXPROCS(0), 1+len(entries)/64)
-	var wg sync.WaitGroup
-	for k := range n {
-		from, to := k*len(rows)/n, (k+1)*len(rows)/n
-		wg.Go(func() {
-			for i := from; i < to; i++ {
-				rows[i] = RowOf(origin, member, first+uint64(i), entries[i])
-			}
-		})
-	}
-	wg.Wait()
-	return rows
 }

@@ -32,9 +32,12 @@ type Row struct {
 
 // RowOf reads what is searchable from an entry.
 func RowOf(origin, member string, index uint64, raw []byte) Row {
-	r := Row{Origin: origin, Member: member, Index: index, Time: time.Unix(0, 0).UTC()}
 	e, _ := entry.Decode(raw) // malformed entries are searchable too, as of no kind
-	r.Kind = e.Kind()
+	return rowOf(origin, member, index, e)
+}
+
+func rowOf(origin, member string, index uint64, e entry.Entry) Row {
+	r := Row{Origin: origin, Member: member, Index: index, Kind: e.Kind(), Time: time.Unix(0, 0).UTC()}
 	stamp := ""
 	switch e := e.(type) {
 	case entry.DatasetDeclare:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,10 +59,14 @@ func Open(disk *Disk, dir string, size int64, visit func(index uint64, raw []byt
 			}
 		}
 		next, files := l.edge.extend(entries)
-		if err := l.repair(files); err != nil {
+		full := slices.DeleteFunc(files, func(f tileFile) bool { return f.tile.W < width }) // the others are of no published size
+		if err := l.repair(full); err != nil {
 			return nil, err
 		}
 		l.edge = next
+	}
+	if err := l.repair(l.edge.partials(len(l.edge.levels))); err != nil {
+		return nil, err
 	}
 	return l, l.sweep()
 }

@@ -1,6 +1,10 @@
 package view
 
-import "github.com/grille-gateway/grille/ledger/entry"
+import (
+	"sort"
+
+	"github.com/grille-gateway/grille/ledger/entry"
+)
 
 // A PolicyVersion is a published policy with its index.
 type PolicyVersion struct {
@@ -40,8 +44,8 @@ func (v *View) Policies() []PolicyVersion {
 	v.log.mu.RLock()
 	defer v.log.mu.RUnlock()
 	var out []PolicyVersion
-	for _, f := range v.log.order[:v.log.order.below(v.size)] {
-		out = append(out, PolicyVersion{f.index, v.log.policies[f.value].value, v.since(v.log.retired, f.value)})
+	for i, k := range v.log.order.all(v.size) {
+		out = append(out, PolicyVersion{i, v.log.policies[k].value, v.since(v.log.retired, k)})
 	}
 	return out
 }
@@ -74,8 +78,8 @@ func (v *View) Agreements() []Agreement {
 	v.log.mu.RLock()
 	defer v.log.mu.RUnlock()
 	var out []Agreement
-	for _, f := range v.log.accepts[:v.log.accepts.below(v.size)] {
-		out = append(out, Agreement{f.index, f.value, v.ended(v.log.revoked, f.index)})
+	for i, a := range v.log.accepts.all(v.size) {
+		out = append(out, Agreement{i, a, v.ended(v.log.revoked, i)})
 	}
 	return out
 }
@@ -96,8 +100,8 @@ func (v *View) Offers() []Offer {
 	v.log.mu.RLock()
 	defer v.log.mu.RUnlock()
 	var out []Offer
-	for _, f := range v.log.offers[:v.log.offers.below(v.size)] {
-		out = append(out, Offer{f.index, f.value, v.ended(v.log.withdrew, f.index)})
+	for i, o := range v.log.offers.all(v.size) {
+		out = append(out, Offer{i, o, v.ended(v.log.withdrew, i)})
 	}
 	return out
 }
@@ -107,8 +111,8 @@ func (v *View) Rejects() []entry.AgreementReject {
 	v.log.mu.RLock()
 	defer v.log.mu.RUnlock()
 	var out []entry.AgreementReject
-	for _, f := range v.log.rejects[:v.log.rejects.below(v.size)] {
-		out = append(out, f.value)
+	for _, e := range v.log.rejects.all(v.size) {
+		out = append(out, e)
 	}
 	return out
 }
@@ -117,27 +121,24 @@ func (v *View) Rejects() []entry.AgreementReject {
 func (v *View) Batch(beat uint64) (entry.ReceiptsBatch, uint64, bool) {
 	v.log.mu.RLock()
 	defer v.log.mu.RUnlock()
-	f := v.log.batches[:v.log.batches.below(v.size)]
-	lo, hi := 0, len(f)
-	for lo < hi { // beats grow strictly along the log
-		mid := (lo + hi) / 2
-		if f[mid].value.Beat < beat {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
+	all := &v.log.batches
+	n := all.below(v.size)
+	i := sort.Search(n, func(i int) bool { return all.get(i).value.beat >= beat }) // beats grow strictly along the log
+	if i == n || all.get(i).value.beat != beat {
+		return entry.ReceiptsBatch{}, 0, false
 	}
-	if lo < len(f) && f[lo].value.Beat == beat {
-		return f[lo].value, f[lo].index, true
-	}
-	return entry.ReceiptsBatch{}, 0, false
+	return all.get(i).value.entry(), all.get(i).index, true
 }
 
 // NewestBatch returns the newest receipts batch and its index.
 func (v *View) NewestBatch() (entry.ReceiptsBatch, uint64, bool) {
 	v.log.mu.RLock()
 	defer v.log.mu.RUnlock()
-	return v.log.batches.newest(v.size)
+	b, i, ok := v.log.batches.newest(v.size)
+	if !ok {
+		return entry.ReceiptsBatch{}, 0, false
+	}
+	return b.entry(), i, true
 }
 
 // CircuitKeys returns the newest circuit.keys entry and its index.

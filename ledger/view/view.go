@@ -8,43 +8,10 @@ package view
 
 import (
 	"slices"
-	"sort"
 	"sync"
 
 	"github.com/grille-gateway/grille/ledger/entry"
 )
-
-// A fact is one entry that counts.
-type fact[T any] struct {
-	index uint64
-	value T
-}
-
-// facts are in ascending order of index.
-type facts[T any] []fact[T]
-
-// below returns how many facts have an index below size.
-func (f facts[T]) below(size uint64) int {
-	return sort.Search(len(f), func(i int) bool { return f[i].index >= size })
-}
-
-// newest returns the last fact below size.
-func (f facts[T]) newest(size uint64) (T, uint64, bool) {
-	if n := f.below(size); n > 0 {
-		return f[n-1].value, f[n-1].index, true
-	}
-	var zero T
-	return zero, 0, false
-}
-
-// at returns the fact with exactly that index, if it is below size.
-func (f facts[T]) at(index, size uint64) (T, bool) {
-	if n := f.below(index); index < size && n < len(f) && f[n].index == index {
-		return f[n].value, true
-	}
-	var zero T
-	return zero, false
-}
 
 type policyKey struct {
 	name    string
@@ -55,8 +22,8 @@ type policyKey struct {
 type Log struct {
 	mu       sync.RWMutex
 	size     uint64
-	declares map[string]facts[entry.DatasetDeclare]
-	epochs   map[string]facts[entry.DatasetEpoch]
+	declares map[string]*facts[entry.DatasetDeclare]
+	epochs   map[string]*facts[epoch]
 	policies map[policyKey]fact[entry.PolicyPublish]
 	order    facts[policyKey]
 	retired  map[policyKey]uint64
@@ -65,7 +32,7 @@ type Log struct {
 	rejects  facts[entry.AgreementReject]
 	revoked  map[uint64]uint64 // accept -> index of its first revoke
 	withdrew map[uint64]uint64 // offer -> index of its first withdraw
-	batches  facts[entry.ReceiptsBatch]
+	batches  facts[batch]
 	keys     facts[entry.CircuitKeys]
 	void     []uint64
 }
@@ -73,8 +40,8 @@ type Log struct {
 // NewLog returns the facts of an empty log.
 func NewLog() *Log {
 	return &Log{
-		declares: make(map[string]facts[entry.DatasetDeclare]),
-		epochs:   make(map[string]facts[entry.DatasetEpoch]),
+		declares: make(map[string]*facts[entry.DatasetDeclare]),
+		epochs:   make(map[string]*facts[epoch]),
 		policies: make(map[policyKey]fact[entry.PolicyPublish]),
 		retired:  make(map[policyKey]uint64),
 		revoked:  make(map[uint64]uint64),
@@ -103,7 +70,7 @@ func (l *Log) Add(e entry.Entry) {
 func (l *Log) add(i uint64, e entry.Entry) bool {
 	switch e := e.(type) {
 	case entry.DatasetDeclare:
-		l.declares[e.Dataset] = append(l.declares[e.Dataset], fact[entry.DatasetDeclare]{i, e})
+		add(l.declares, e.Dataset, i, e)
 	case entry.DatasetEpoch:
 		return l.addEpoch(i, e)
 	case entry.PolicyPublish:
@@ -113,17 +80,17 @@ func (l *Log) add(i uint64, e entry.Entry) bool {
 			return false
 		}
 		l.policies[k] = fact[entry.PolicyPublish]{i, e}
-		l.order = append(l.order, fact[policyKey]{i, k})
+		l.order.add(i, k)
 	case entry.PolicyRetire:
 		k := policyKey{e.Policy, e.Version}
 		_, ok := l.policies[k]
 		return ok && first(l.retired, k, i)
 	case entry.AgreementOffer:
-		l.offers = append(l.offers, fact[entry.AgreementOffer]{i, e})
+		l.offers.add(i, e)
 	case entry.AgreementAccept:
-		l.accepts = append(l.accepts, fact[entry.AgreementAccept]{i, e})
+		l.accepts.add(i, e)
 	case entry.AgreementReject:
-		l.rejects = append(l.rejects, fact[entry.AgreementReject]{i, e})
+		l.rejects.add(i, e)
 	case entry.AgreementRevoke:
 		_, ok := l.accepts.at(e.Accept, i)
 		return ok && first(l.revoked, e.Accept, i)
@@ -133,7 +100,7 @@ func (l *Log) add(i uint64, e entry.Entry) bool {
 	case entry.ReceiptsBatch:
 		return l.addBatch(i, e)
 	case entry.CircuitKeys:
-		l.keys = append(l.keys, fact[entry.CircuitKeys]{i, e})
+		l.keys.add(i, e)
 	default:
 		return false
 	}
@@ -152,19 +119,32 @@ func (l *Log) addEpoch(i uint64, e entry.DatasetEpoch) bool {
 	if _, ok := l.declares[e.Dataset].at(e.Declare, i); !ok {
 		return false
 	}
-	if last, _, ok := l.epochs[e.Dataset].newest(i); ok && e.Epoch <= last.Epoch {
+	next, ok := newEpoch(e)
+	if last, _, some := l.epochs[e.Dataset].newest(i); !ok || some && e.Epoch <= last.epoch {
 		return false
 	}
-	l.epochs[e.Dataset] = append(l.epochs[e.Dataset], fact[entry.DatasetEpoch]{i, e})
+	add(l.epochs, e.Dataset, i, next)
 	return true
+}
+
+// add appends to the list of a name.
+func add[T any](m map[string]*facts[T], name string, i uint64, value T) {
+	f := m[name]
+	if f == nil {
+		f = new(facts[T])
+		m[name] = f
+	}
+	f.add(i, value)
 }
 
 // addBatch takes a batch if its beat is after all earlier ones: one beat has one root.
 func (l *Log) addBatch(i uint64, e entry.ReceiptsBatch) bool {
-	if n := len(l.batches); n > 0 && e.Beat <= l.batches[n-1].value.Beat {
+	last, _, some := l.batches.newest(i)
+	next, ok := newBatch(e, last.epochs)
+	if !ok || some && e.Beat <= last.beat {
 		return false
 	}
-	l.batches = append(l.batches, fact[entry.ReceiptsBatch]{i, e})
+	l.batches.add(i, next)
 	return true
 }
 
@@ -219,7 +199,11 @@ func (v *View) Datasets() []string {
 func (v *View) Epoch(dataset string) (entry.DatasetEpoch, uint64, bool) {
 	v.log.mu.RLock()
 	defer v.log.mu.RUnlock()
-	return v.log.epochs[dataset].newest(v.size)
+	e, i, ok := v.log.epochs[dataset].newest(v.size)
+	if !ok {
+		return entry.DatasetEpoch{}, 0, false
+	}
+	return e.entry(dataset), i, true
 }
 
 // Void reports whether the entry at index is without effect: malformed, of an unknown kind, or incoherent.

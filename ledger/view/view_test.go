@@ -11,8 +11,16 @@ import (
 
 func declare(name string) entry.DatasetDeclare { return entry.DatasetDeclare{Dataset: name} }
 
-func epoch(name string, decl, n uint64) entry.DatasetEpoch {
-	return entry.DatasetEpoch{Dataset: name, Declare: decl, Epoch: n}
+func epochOf(name string, decl, n uint64) entry.DatasetEpoch {
+	return entry.DatasetEpoch{Dataset: name, Declare: decl, Epoch: n, Root: root(n), Time: stamp}
+}
+
+const stamp = "2026-03-01T12:00:00Z"
+
+func root(n uint64) string { return fmt.Sprintf("%064x", n) }
+
+func batchOf(beat uint64) entry.ReceiptsBatch {
+	return entry.ReceiptsBatch{Beat: beat, Root: root(beat), Time: stamp, Epochs: map[string]uint64{"income": beat / 2}}
 }
 
 func publish(name string, version int, dataset string, decl uint64) entry.PolicyPublish {
@@ -25,12 +33,12 @@ var story = []struct {
 	void bool
 }{
 	0:  {declare("income"), false},
-	1:  {epoch("income", 0, 1), false},
-	2:  {epoch("income", 5, 2), true}, // names a later entry
-	3:  {epoch("births", 0, 1), true}, // names another dataset's declaration
-	4:  {epoch("income", 0, 1), true}, // does not grow
+	1:  {epochOf("income", 0, 1), false},
+	2:  {epochOf("income", 5, 2), true}, // names a later entry
+	3:  {epochOf("births", 0, 1), true}, // names another dataset's declaration
+	4:  {epochOf("income", 0, 1), true}, // does not grow
 	5:  {declare("income"), false},
-	6:  {epoch("income", 5, 7), false},
+	6:  {epochOf("income", 5, 7), false},
 	7:  {publish("low", 1, "income", 0), false},
 	8:  {publish("low", 1, "income", 5), true}, // the first publication counts
 	9:  {publish("low", 2, "income", 5), false},
@@ -46,10 +54,10 @@ var story = []struct {
 	19: {entry.AgreementWithdraw{Offer: 18}, false},
 	20: {entry.AgreementWithdraw{Offer: 14}, true},
 	21: {entry.AgreementReject{Reason: "no"}, false},
-	22: {entry.ReceiptsBatch{Beat: 100}, false},
-	23: {entry.ReceiptsBatch{Beat: 100}, true}, // one beat, one root
-	24: {entry.ReceiptsBatch{Beat: 99}, true},
-	25: {entry.ReceiptsBatch{Beat: 102}, false},
+	22: {batchOf(100), false},
+	23: {batchOf(100), true}, // one beat, one root
+	24: {batchOf(99), true},
+	25: {batchOf(102), false},
 	26: {entry.CircuitKeys{Circuit: "c1"}, false},
 	27: {entry.Unknown{Name: "scope.open"}, true},
 	28: {entry.CircuitKeys{Circuit: "c2"}, false},
@@ -164,4 +172,48 @@ func facts1(v *View) []string {
 		out = append(out, fmt.Sprint("epoch", d, e.Epoch, i, ok))
 	}
 	return slices.Clip(out)
+}
+
+// TestLongLog asks a log of several blocks, whose batches share and change their epochs, for every batch and epoch.
+func TestLongLog(t *testing.T) {
+	l := NewLog()
+	l.Add(declare("income"))
+	var entries []entry.Entry
+	var named map[string]uint64
+	for i := range uint64(3*block + 5) {
+		switch {
+		case i%100 == 50:
+			named = map[string]uint64{"income": i}
+		case i%100 == 80:
+			named = nil
+		case i%100 == 90:
+			named = map[string]uint64{}
+		}
+		entries = append(entries, entry.ReceiptsBatch{Beat: 10 * i, Root: root(i), Time: stamp, Epochs: named}, epochOf("income", 0, i+1))
+	}
+	for _, e := range entries {
+		l.Add(e)
+	}
+	for i, e := range entries {
+		v := l.At(uint64(i + 2))
+		switch e := e.(type) {
+		case entry.ReceiptsBatch:
+			for name, get := range map[string]func() (entry.ReceiptsBatch, uint64, bool){
+				"newest": v.NewestBatch, "of its beat": func() (entry.ReceiptsBatch, uint64, bool) { return l.At(1 << 40).Batch(e.Beat) }} {
+				if got, at, ok := get(); !ok || at != uint64(i+1) || !reflect.DeepEqual(got, e) {
+					t.Fatalf("%s batch at size %d: %v at %d, %v", name, i+2, got, at, ok)
+				}
+			}
+			if _, _, ok := v.Batch(e.Beat + 1); ok {
+				t.Fatal("a batch of no beat")
+			}
+		case entry.DatasetEpoch:
+			if got, at, ok := v.Epoch("income"); !ok || at != uint64(i+1) || got != e {
+				t.Fatalf("epoch at size %d: %v at %d, %v", i+2, got, at, ok)
+			}
+		}
+	}
+	if n := len(l.void); n != 0 {
+		t.Fatalf("%d entries are void", n)
+	}
 }
