@@ -61,12 +61,9 @@ func LoadMirror(disk *tiles.Disk, path, origin, name string, key ed25519.Private
 func (m *Mirror) Cosign(tree tlog.Tree, signed []byte, hashes tlog.HashReader, now time.Time, slack time.Duration) (string, time.Time, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	at := now.UTC().Truncate(time.Second)
-	if last := m.state.Time; at.Before(last) {
-		if last.Sub(at) > slack {
-			return "", time.Time{}, fmt.Errorf("mirror: %w", ErrClock)
-		}
-		at = last
+	at, err := m.clock(now, slack)
+	if err != nil {
+		return "", time.Time{}, err
 	}
 	if err := matches(m.origin, tree, signed); err != nil {
 		return "", time.Time{}, fmt.Errorf("mirror: %w", err)

@@ -66,7 +66,7 @@ type keeper struct {
 // Exists reports whether there is a state file at path.
 func Exists(disk *tiles.Disk, path string) (bool, error) { return disk.Exists(path) }
 
-// Create writes the state of a key that has signed nothing yet. role is "owner" or "mirror".
+// Create writes the state of a key that has signed nothing yet. role is "owner", "mirror" or "witness".
 func Create(disk *tiles.Disk, path, role, origin string) error {
 	empty, err := tlog.TreeHash(0, nil)
 	if err != nil {
@@ -93,7 +93,7 @@ func load(disk *tiles.Disk, path, role, origin string) (*keeper, error) {
 
 // A Record is a state file as read: whose state it is, and the state.
 type Record struct {
-	Role   string // "owner" or "mirror"
+	Role   string // "owner", "mirror" or "witness"
 	Origin string // of the log
 	State  State
 }
@@ -105,7 +105,7 @@ func ParseState(data []byte) (Record, error) {
 		return Record{}, fmt.Errorf("%w: %w", ErrState, err)
 	}
 	root, err := hex.DecodeString(f.Root)
-	if err != nil || len(root) != tlog.HashSize || f.Role != "owner" && f.Role != "mirror" || f.Origin == "" || f.Size < 0 ||
+	if err != nil || len(root) != tlog.HashSize || f.Role != "owner" && f.Role != "mirror" && f.Role != "witness" || f.Origin == "" || f.Size < 0 ||
 		f.Size > note.MaxTreeSize || f.Time < 0 {
 		return Record{}, fmt.Errorf("%w: out of range", ErrState)
 	}
@@ -159,6 +159,11 @@ func (k *keeper) State() State {
 // advance makes next the state, on the disk first. hashes must be those of the tree next.Tree; the proof that it
 // contains the last tree is made from them and checked here, whatever the caller checked before.
 func (k *keeper) advance(next State, hashes tlog.HashReader) error {
+	return k.grow(next, func(last tlog.Tree) (tlog.TreeProof, error) { return tlog.ProveTree(next.Tree.N, last.N, hashes) })
+}
+
+// grow is advance with a proof from whoever has one; it is checked here. Call with mu held.
+func (k *keeper) grow(next State, prove func(last tlog.Tree) (tlog.TreeProof, error)) error {
 	last := k.state
 	switch {
 	case next.Tree.N < last.Tree.N:
@@ -169,7 +174,7 @@ func (k *keeper) advance(next State, hashes tlog.HashReader) error {
 		return fmt.Errorf("%s: %w: the clock went back by %s", k.role, ErrStale, last.Time.Sub(next.Time))
 	}
 	if last.Tree.N > 0 && next.Tree.N > last.Tree.N {
-		proof, err := tlog.ProveTree(next.Tree.N, last.Tree.N, hashes)
+		proof, err := prove(last.Tree)
 		if err != nil {
 			return fmt.Errorf("%s: proving growth: %w", k.role, err)
 		}
