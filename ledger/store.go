@@ -70,13 +70,14 @@ var (
 
 // Options says what to open.
 type Options struct {
-	Dir       string                 // folder of this store alone; created if missing
-	Config    *network.Configuration // trusted; the version in force
-	Member    string                 // whose store it is, a name in Config
-	LogKey    ed25519.PrivateKey     // belongs to the member's LogKey
-	MirrorKey ed25519.PrivateKey     // belongs to the member's MirrorKey; may be nil for a member that is no mirror
-	Now       func() time.Time       // nil: time.Now
-	Logger    *slog.Logger           // nil: none
+	Dir        string                 // folder of this store alone; created if missing
+	Config     *network.Configuration // trusted; the version in force
+	Member     string                 // whose store it is, a name in Config
+	LogKey     ed25519.PrivateKey     // belongs to the member's LogKey
+	MirrorKey  ed25519.PrivateKey     // belongs to the member's MirrorKey; may be nil for a member that is no mirror
+	WitnessKey ed25519.PrivateKey     // cosigns for strangers and counts to no quorum; nil: this member is no witness
+	Now        func() time.Time       // nil: time.Now
+	Logger     *slog.Logger           // nil: none
 
 	index string // path of the index; empty: index.db in the folder. Tests keep it in memory.
 }
@@ -95,6 +96,7 @@ type Store struct {
 	replicas  map[string]*replica // by origin; fixed after Open
 	order     []string            // origins in the order of the configuration
 	index     *index.Index
+	witness   map[string]*signer.Witness // by origin; fixed after Open
 
 	own   *replica
 	owner *signer.Owner
@@ -211,6 +213,9 @@ func (s *Store) load(o Options, me network.Member) error {
 		}
 	}
 	if err := s.loadSending(); err != nil {
+		return err
+	}
+	if err := s.loadWitness(o); err != nil {
 		return err
 	}
 	if s.quorumHeard() { // a network of one

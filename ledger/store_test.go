@@ -119,7 +119,7 @@ func (c *cluster) path(name string) string {
 
 func (c *cluster) options(name string) Options {
 	return Options{Dir: c.path(name), Config: c.cfg, Member: name, LogKey: testKey("log " + name),
-		MirrorKey: testKey("mirror " + name), Now: c.clock.now}
+		MirrorKey: testKey("mirror " + name), WitnessKey: testKey("witness " + name), Now: c.clock.now}
 }
 
 func (c *cluster) open(name string) *Store {

@@ -1,0 +1,57 @@
+package ledger
+
+import (
+	"fmt"
+	"slices"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/grille-gateway/grille/ledger/note"
+)
+
+// Origins returns the origins of all logs, fenced ones too.
+func (s *Store) Origins() []string { return slices.Clone(s.order) }
+
+// Tile returns a tile of a log as C2SP tlog-tiles serves it: exactly t.W hashes, or for level -1 the bundle of t.W entries,
+// each after its length in two bytes. t.H is 8, t.W 1 to 256. The error is ErrOrigin, or ErrRange for what lies beyond Size.
+func (s *Store) Tile(origin string, t tlog.Tile) ([]byte, error) {
+	r, err := s.replica(origin)
+	if err != nil {
+		return nil, fmt.Errorf("reading tile of %q: %w", origin, err)
+	}
+	data, err := r.serve(t)
+	if err != nil {
+		return nil, fmt.Errorf("reading tile of %q: %w", origin, err)
+	}
+	return data, nil
+}
+
+func (r *replica) serve(t tlog.Tile) ([]byte, error) {
+	level := max(t.L, 0)
+	if t.H != torchwood.TileHeight || t.L < -1 || t.L > 7 || t.W < 1 || t.W > torchwood.TileWidth || t.N < 0 || t.N > note.MaxTreeSize {
+		return nil, fmt.Errorf("%w: no such tile", ErrRange)
+	}
+	from := t.N * torchwood.TileWidth
+	to := from + int64(t.W)
+	if have := r.tree().N >> (torchwood.TileHeight * level); to > have {
+		return nil, fmt.Errorf("%w: %d to %d of %d at level %d", ErrRange, from, to, have, t.L)
+	}
+	if t.L >= 0 {
+		return tlog.ReadTileData(t, r.files)
+	}
+	entries, err := r.files.Entries(from, to, torchwood.TileWidth*(2+MaxEntry))
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) != t.W {
+		return nil, fmt.Errorf("%w: %d entries of %d", ErrCorrupt, len(entries), t.W)
+	}
+	var data []byte
+	for _, e := range entries {
+		if data, err = torchwood.AppendTileEntry(data, e); err != nil {
+			return nil, err
+		}
+	}
+	return data, nil
+}
