@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"os"
 	"strings"
 	"testing"
 )
@@ -30,14 +31,16 @@ func TestAims(t *testing.T) {
 	var b bench
 	b.add("p", "under", "ms", 3, []Value{{"min", 1}, {"median", 2}}, "median", 2)
 	b.add("p", "over", "ms", 3, []Value{{"min", 1}, {"median", 2.001}}, "median", 2)
+	b.least("p", "reached", "1/s", 3, 5, 5)
+	b.least("p", "not reached", "1/s", 3, 4.9, 5)
 	b.add("p", "none", "ms", 3, []Value{{"median", 9}}, "median", 0)
 	var out bytes.Buffer
 	if err := b.report.writeTable(&out); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	for i, want := range []string{"median <= 2: met", "median <= 2: MISSED", "median 9            -"} {
-		if line := lines[len(lines)-3+i]; !strings.HasSuffix(line, want) {
+	for i, want := range []string{"median <= 2: met", "median <= 2: MISSED", ">= 5: met", ">= 5: MISSED", "median 9            -"} {
+		if line := lines[len(lines)-5+i]; !strings.HasSuffix(line, want) {
 			t.Errorf("%q does not end in %q", line, want)
 		}
 	}
@@ -59,17 +62,39 @@ func TestCalledWrongly(t *testing.T) {
 	}
 }
 
-// A quick run of everything: figures are there, and are no nonsense.
+// TestMain lets this program be the children that parts of a run start.
+func TestMain(m *testing.M) {
+	if child() {
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// Quick runs: figures are there, and are no nonsense.
 func TestQuickRun(t *testing.T) {
+	r := quickRun(t, "proof")
+	if len(r.Circuit) != 64 || len(r.Rows) < 12 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestQuickLedger(t *testing.T) {
+	if r := quickRun(t, "ledger"); len(r.Rows) != 14 {
+		t.Errorf("%d rows", len(r.Rows))
+	}
+}
+
+func quickRun(t *testing.T, part string) Report {
+	t.Helper()
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-quick", "-rows", "1000", "-o", "json", "-only", "proof", "-dir", t.TempDir()}, &out, io.Discard); err != nil {
+	if err := run(t.Context(), []string{"-quick", "-rows", "1000", "-o", "json", "-only", part, "-dir", t.TempDir()}, &out, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	var r Report
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Circuit) != 64 || r.Machine.Gnark == "" || r.Machine.SyncMillis <= 0 || len(r.Rows) < 12 || !r.Quick {
+	if r.Machine.Gnark == "" || r.Machine.SyncMillis <= 0 || !r.Quick {
 		t.Errorf("%+v", r)
 	}
 	for _, row := range r.Rows {
@@ -79,4 +104,5 @@ func TestQuickRun(t *testing.T) {
 			}
 		}
 	}
+	return r
 }

@@ -7,8 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/grille-gateway/grille/circuits"
 	"github.com/grille-gateway/grille/exchange/dataset"
@@ -161,10 +159,4 @@ func (j *importJob) look(store *dataset.Store, declared *schema.Schema, r *impor
 
 // mostMemory is the most memory that this process had resident, in MiB. The system's figure for a finished child will not do:
 // it counts the parent's memory from before the child's program began.
-func mostMemory() (float64, error) {
-	kilobytes, err := strconv.ParseFloat(strings.TrimSuffix(field("/proc/self/status", "VmHWM"), " kB"), 64)
-	if err != nil {
-		return 0, fmt.Errorf("reading the most memory in use from /proc: %w", err)
-	}
-	return kilobytes / 1024, nil
-}
+func mostMemory() (float64, error) { return processMemory("VmHWM") }

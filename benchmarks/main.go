@@ -1,9 +1,10 @@
 // Command benchmarks measures Grille on the machine it runs on and prints one table: what the statement costs, what importing
-// and looking up records costs, and what a query between real gateway processes costs from question to verified answer.
+// and looking up records costs, how fast entries become final, and what a query between real gateway processes costs from question
+// to verified answer.
 //
 //	go run .                  the whole, some minutes
 //	go run . -quick           fewer samples, under a minute: to see that it runs, not to quote
-//	go run . -only proof      one part: proof, data or network
+//	go run . -only proof      one part: proof, data, ledger or network
 //	go run . -o json          the same figures for a program
 //
 // Progress goes to standard error. Figures depend on what else the machine does: the load average is printed with them.
@@ -17,6 +18,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"syscall"
@@ -27,7 +29,7 @@ import (
 var parts = []struct {
 	name string
 	run  func(*bench, context.Context) error
-}{{"proof", (*bench).proof}, {"data", (*bench).data}, {"network", (*bench).network}}
+}{{"proof", (*bench).proof}, {"data", (*bench).data}, {"ledger", (*bench).ledger}, {"network", (*bench).network}}
 
 // bench is one run.
 type bench struct {
@@ -40,11 +42,7 @@ type bench struct {
 }
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == importCommand {
-		if err := importChild(os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
+	if child() {
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -58,13 +56,27 @@ func main() {
 	}
 }
 
+// child does one measurement in a process of its own, if this is one.
+func child() bool {
+	children := map[string]func(io.Reader, io.Writer) error{importCommand: importChild, openCommand: openChild}
+	if len(os.Args) != 2 || children[os.Args[1]] == nil {
+		return false
+	}
+	if err := children[os.Args[1]](os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	return true
+}
+
 func run(ctx context.Context, args []string, out, log io.Writer) error {
 	flags := flag.NewFlagSet("benchmarks", flag.ContinueOnError)
 	flags.SetOutput(log)
 	quick := flags.Bool("quick", false, "take few samples")
 	rows := flags.Int("rows", 100_000, "rows of the synthetic dataset")
-	only := flags.String("only", "", "parts to run, comma-separated: proof, data, network (default all)")
+	only := flags.String("only", "", "parts to run, comma-separated: proof, data, ledger, network (default all)")
 	format := flags.String("o", "table", "table or json")
+	profile := flags.String("cpuprofile", "", "file for a processor profile of the run (go tool pprof)")
 	dir := flags.String("dir", "", "folder to work in, on the disk to measure (default: the system's temporary folder)")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -75,6 +87,17 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	}
 	if *format != "table" && *format != "json" || *rows < 1000 || flags.NArg() > 0 {
 		return errors.New("called wrongly: -o is table or json, -rows is 1000 or more, and there are no other arguments")
+	}
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			return fmt.Errorf("making the profile: %w", err)
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return fmt.Errorf("making the profile: %w", err)
+		}
+		defer pprof.StopCPUProfile()
 	}
 	b := &bench{quick: *quick, rows: *rows, started: time.Now(), log: log}
 	if b.dir, err = os.MkdirTemp(*dir, "grille-bench-"); err != nil {

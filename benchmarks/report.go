@@ -35,10 +35,11 @@ type Value struct {
 	Number float64 `json:"number"`
 }
 
-// An Aim is what a figure should not exceed.
+// An Aim is what a figure should not exceed, or should reach.
 type Aim struct {
 	Of    string  `json:"of,omitempty"` // label of the value that is meant
 	Limit float64 `json:"limit"`
+	Least bool    `json:"least,omitempty"` // the more the better
 	Met   bool    `json:"met"`
 }
 
@@ -53,6 +54,12 @@ func (b *bench) add(part, name, unit string, samples int, values []Value, of str
 		}
 	}
 	b.report.Rows = append(b.report.Rows, row)
+}
+
+// least adds a figure of one number that should reach a limit.
+func (b *bench) least(part, name, unit string, samples int, number, limit float64) {
+	b.report.Rows = append(b.report.Rows, Row{Part: part, Name: name, Unit: unit, Samples: samples, Values: []Value{{Number: number}},
+		Aim: &Aim{Limit: limit, Least: true, Met: number >= limit}})
 }
 
 // one adds a figure of one number.
@@ -102,7 +109,11 @@ func (r *Row) aim() string {
 	if !r.Aim.Met {
 		verdict = "MISSED"
 	}
-	return strings.TrimSpace(fmt.Sprintf("%s <= %s", r.Aim.Of, format(r.Aim.Limit))) + ": " + verdict
+	relation := "<="
+	if r.Aim.Least {
+		relation = ">="
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s %s %s", r.Aim.Of, relation, format(r.Aim.Limit))) + ": " + verdict
 }
 
 // format writes a number with three or four digits that mean something, and whole numbers whole.
