@@ -19,14 +19,16 @@ var ErrConfig = errors.New("unacceptable configuration")
 
 // Config is a gateway's grille.yaml. Relative paths are relative to the gateway's folder.
 type Config struct {
-	Member   string  `yaml:"member"`   // this gateway's member name, like GOV/tax; required
-	Instance string  `yaml:"instance"` // the network it belongs to; required; must be the network configuration's
-	Network  Network `yaml:"network"`
-	Peer     Peer    `yaml:"peer"`
-	API      API     `yaml:"api"`
-	Prover   Prover  `yaml:"prover"`
-	Limits   Limits  `yaml:"limits"`
-	Log      Log     `yaml:"log"`
+	Member    string    `yaml:"member"`   // this gateway's member name, like GOV/tax; required
+	Instance  string    `yaml:"instance"` // the network it belongs to; required; must be the network configuration's
+	Network   Network   `yaml:"network"`
+	Peer      Peer      `yaml:"peer"`
+	API       API       `yaml:"api"`
+	TLog      TLog      `yaml:"tlog"`
+	Witnesses []Witness `yaml:"witnesses"`
+	Prover    Prover    `yaml:"prover"`
+	Limits    Limits    `yaml:"limits"`
+	Log       Log       `yaml:"log"`
 }
 
 // Network says which network configuration is trusted. Everything that other members are believed follows from it.
@@ -77,6 +79,7 @@ func Default() Config {
 		Network: Network{File: "network.json"},
 		Peer:    Peer{Listen: "127.0.0.1:4433"},
 		API:     API{Listen: "127.0.0.1:8443", Metrics: "token", Shutdown: 20 * time.Second},
+		TLog:    TLog{RequestsPerSecond: 200},
 		Prover:  Prover{Workers: 1, Queue: 64, Keys: "prover"},
 		Limits:  Limits{CSVBytes: 1 << 30, QueriesPerSecond: 50, QueriesAtOnce: 32, WaitSeconds: 60},
 		Log:     Log{Level: "info", Format: "text"},
@@ -97,6 +100,9 @@ func Parse(data []byte) (Config, error) {
 	}
 	if err := c.validate(); err != nil {
 		return Config{}, err
+	}
+	if len(c.Witnesses) == 0 {
+		c.Witnesses = nil
 	}
 	return c, nil
 }

@@ -1,14 +1,26 @@
 package config
 
 import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/grille-gateway/grille/ledger/network"
 )
+
+// testWitness is the verifier key of a witness of that name.
+func testWitness(name string) string {
+	seed := sha256.Sum256([]byte("witness " + name))
+	return network.MirrorVKey(name, ed25519.NewKeyFromSeed(seed[:]).Public().(ed25519.PublicKey))
+}
 
 const minimal = "member: GOV/tax\ninstance: demo\n"
 
@@ -19,7 +31,7 @@ func TestMinimalFileHasDefaults(t *testing.T) {
 	}
 	want := Default()
 	want.Member, want.Instance = "GOV/tax", "demo"
-	if c != want {
+	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -29,7 +41,13 @@ func TestRenderParses(t *testing.T) {
 	c.Member, c.Instance = "GOV/tax", "demo"
 	c.Prover.Keys = "/odd path: #1/\"keys\""
 	got, err := Parse(c.Render())
-	if err != nil || got != c {
+	if err != nil || !reflect.DeepEqual(got, c) {
+		t.Errorf("%v\n%+v\n%s", err, got, c.Render())
+	}
+	c.Witnesses = []Witness{{URL: "https://witness.example/w", Key: testWitness("witness.example/w1"), Certificate: "/odd \"path\""},
+		{URL: "http://127.0.0.1:7380", Key: testWitness("witness.example/w2")}}
+	got, err = Parse(c.Render())
+	if err != nil || !reflect.DeepEqual(got, c) {
 		t.Errorf("%v\n%+v\n%s", err, got, c.Render())
 	}
 }
@@ -56,6 +74,19 @@ func TestBadFiles(t *testing.T) {
 		{"open metrics", minimal + "api:\n  listen: 0.0.0.0:1\n  tls_key: k\n  tls_certificate: c\n  metrics: loopback\n", "api.metrics"},
 		{"metrics", minimal + "api:\n  metrics: all\n", "api.metrics"},
 		{"shutdown", minimal + "api:\n  shutdown: 0s\n", "api.shutdown"},
+		{"tlog port", minimal + "tlog:\n  listen: 127.0.0.1:0\n", "tlog.listen"},
+		{"tlog key alone", minimal + "tlog:\n  tls_key: k.pem\n", "tlog.tls_key"},
+		{"tlog rate", minimal + "tlog:\n  requests_per_second: 0.5\n", "tlog.requests_per_second"},
+		{"tlog rate no number", minimal + "tlog:\n  requests_per_second: .nan\n", "tlog.requests_per_second"},
+		{"witness without key", minimal + "witnesses:\n  - url: https://witness.example\n", "witnesses.key"},
+		{"witness with a log key", minimal + "witnesses:\n  - {url: 'https://witness.example', key: 'PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW'}\n", "witnesses.key"},
+		{"witness in the clear", minimal + "witnesses:\n  - {url: 'http://witness.example', key: '" + testWitness("w") + "'}\n", "witnesses.url"},
+		{"witness without scheme", minimal + "witnesses:\n  - {url: witness.example, key: '" + testWitness("w") + "'}\n", "witnesses.url"},
+		{"witness URL with a query", minimal + "witnesses:\n  - {url: 'https://witness.example/?a', key: '" + testWitness("w") + "'}\n", "witnesses.url"},
+		{"witness URL with a password", minimal + "witnesses:\n  - {url: 'https://u:p@witness.example', key: '" + testWitness("w") + "'}\n", "witnesses.url"},
+		{"witness URL with a slash", minimal + "witnesses:\n  - {url: 'https://witness.example/', key: '" + testWitness("w") + "'}\n", "witnesses.url"},
+		{"witness twice", minimal + "witnesses:" + strings.Repeat("\n  - {url: 'https://witness.example', key: '"+testWitness("w")+"'}", 2) + "\n", "witnesses.key"},
+		{"nine witnesses", minimal + "witnesses:" + strings.Repeat("\n  - {url: 'https://witness.example', key: '"+testWitness("w")+"'}", 9) + "\n", "witnesses"},
 		{"no workers", minimal + "prover:\n  workers: 0\n", `prover.workers is "0"`},
 		{"workers", minimal + "prover:\n  workers: 65\n", "prover.workers"},
 		{"queue", minimal + "prover:\n  queue: -1\n", "prover.queue"},
@@ -230,5 +261,70 @@ func TestReplaceAndWriteNew(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); len(left) != 0 {
 		t.Errorf("left over: %v", left)
+	}
+}
+
+func TestWitnessKeyIsMadeOnce(t *testing.T) {
+	f := testFolder(t)
+	first, made, err := EnsureWitness(f)
+	if err != nil || !made {
+		t.Fatal(made, err)
+	}
+	keys, _, err := EnsureKeys(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, made, err := EnsureWitness(f)
+	if err != nil || made || !first.Equal(second) || first.Equal(keys.Mirror) {
+		t.Error("the witness key changed, or is another's", made, err)
+	}
+	if err := os.Chmod(f.Key(RoleWitness), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := EnsureWitness(f); !errors.Is(err, ErrExposed) {
+		t.Errorf("a key that others may read: %v", err)
+	}
+	if err := os.WriteFile(f.Key(RoleWitness), []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(f.Key(RoleWitness), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, made, err := EnsureWitness(f); err == nil || made || strings.Contains(err.Error(), "secret") {
+		t.Errorf("a damaged key: %v, %v", made, err)
+	}
+}
+
+func TestCertificateIsMadeOnce(t *testing.T) {
+	f := testFolder(t)
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	made, err := EnsureCertificate(f, now, "logs.example:8444", "192.0.2.7:8444", "0.0.0.0:8444", "no address")
+	if err != nil || !made {
+		t.Fatal(made, err)
+	}
+	if made, err := EnsureCertificate(f, now, "other.example:1"); err != nil || made {
+		t.Error("made again", made, err)
+	}
+	pair, err := tls.LoadX509KeyPair(f.Certificate(), f.CertificateKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(pair.Leaf)
+	for host, want := range map[string]bool{"logs.example": true, "192.0.2.7": true, "127.0.0.1": true, "::1": true, "localhost": true,
+		"0.0.0.0": false, "other.example": false} {
+		_, err := pair.Leaf.Verify(x509.VerifyOptions{DNSName: host, Roots: pool, CurrentTime: now.AddDate(9, 0, 0)})
+		if (err == nil) != want {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	if _, err := pair.Leaf.Verify(x509.VerifyOptions{DNSName: "localhost", Roots: pool, CurrentTime: now.AddDate(11, 0, 0)}); err == nil {
+		t.Error("valid for ever")
+	}
+	if err := os.Chmod(f.CertificateKey(), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := EnsureCertificate(f, now); !errors.Is(err, ErrExposed) {
+		t.Errorf("a key that others may read: %v", err)
 	}
 }

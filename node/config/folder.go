@@ -13,8 +13,9 @@ import (
 //	grille.yaml    settings
 //	network.json   the adopted network configuration
 //	card.json      this member's card, for the other members
-//	keys/          0700: log.key mirror.key transport.key query.key (PKCS #8 PEM), vault.keyset, receipts.secret, api.token;
-//	               each 0600
+//	tlog.crt       certificate of the public side, for those who are to trust it, unless tlog.tls_certificate points elsewhere
+//	keys/          0700: log.key mirror.key transport.key query.key witness.key tlog.key (PKCS #8 PEM), vault.keyset,
+//	               receipts.secret, api.token; each 0600
 //	ledger/        the logs this member replicates, and its signer's state
 //	data/          the datasets' epochs, sealed
 //	journal/       receipts and budgets
@@ -23,19 +24,21 @@ import (
 // keys/ and ledger/ belong in no backup that is ever restored (DESIGN section 7); data/ and journal/ do.
 type Folder string
 
-func (f Folder) Config() string  { return f.Path("grille.yaml") }
-func (f Folder) Card() string    { return f.Path("card.json") }
-func (f Folder) Keys() string    { return f.Path("keys") }
-func (f Folder) Ledger() string  { return f.Path("ledger") }
-func (f Folder) Data() string    { return f.Path("data") }
-func (f Folder) Journal() string { return f.Path("journal") }
-func (f Folder) Token() string   { return filepath.Join(f.Keys(), "api.token") }
-func (f Folder) Vault() string   { return filepath.Join(f.Keys(), "vault.keyset") }
+func (f Folder) Config() string         { return f.Path("grille.yaml") }
+func (f Folder) Card() string           { return f.Path("card.json") }
+func (f Folder) Keys() string           { return f.Path("keys") }
+func (f Folder) Ledger() string         { return f.Path("ledger") }
+func (f Folder) Data() string           { return f.Path("data") }
+func (f Folder) Journal() string        { return f.Path("journal") }
+func (f Folder) Token() string          { return filepath.Join(f.Keys(), "api.token") }
+func (f Folder) Vault() string          { return filepath.Join(f.Keys(), "vault.keyset") }
+func (f Folder) Certificate() string    { return f.Path("tlog.crt") }
+func (f Folder) CertificateKey() string { return filepath.Join(f.Keys(), "tlog.key") }
 func (f Folder) Receipts() string {
 	return filepath.Join(f.Keys(), "receipts.secret")
 }
 
-// Key is the file of one of the four signing keys.
+// Key is the file of one of the signing keys.
 func (f Folder) Key(r Role) string { return filepath.Join(f.Keys(), string(r)+".key") }
 
 // Create makes the folder and its parts where they are missing, readable by the owner only.

@@ -23,9 +23,11 @@ const (
 	RoleMirror    Role = "mirror"    // cosigns the members' checkpoints
 	RoleTransport Role = "transport" // proves who is at the other end of a connection
 	RoleQuery     Role = "query"     // signs queries and answer headers
+	// RoleWitness cosigns checkpoints for strangers. It is in no card and no configuration.
+	RoleWitness Role = "witness"
 )
 
-// Roles lists all roles.
+// Roles lists the roles whose keys a card names.
 func Roles() []Role { return []Role{RoleLog, RoleMirror, RoleTransport, RoleQuery} }
 
 // Keys are a gateway's signing keys.
@@ -53,17 +55,8 @@ func EnsureKeys(f Folder) (keys Keys, made []Role, err error) {
 		if _, err := os.Lstat(f.Key(r)); err == nil {
 			continue
 		}
-		_, key, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			return Keys{}, nil, fmt.Errorf("making the %s key: %w", r, err)
-		}
-		der, err := x509.MarshalPKCS8PrivateKey(key)
-		if err != nil {
-			return Keys{}, nil, fmt.Errorf("making the %s key: %w", r, err)
-		}
-		block := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-		if err := WriteNew(f.Key(r), block, 0o600); err != nil {
-			return Keys{}, nil, fmt.Errorf("writing the %s key: %w", r, err)
+		if err := makeKey(f, r); err != nil {
+			return Keys{}, nil, err
 		}
 		made = append(made, r)
 	}
@@ -71,7 +64,41 @@ func EnsureKeys(f Folder) (keys Keys, made []Role, err error) {
 	return keys, made, err
 }
 
-// LoadKeys reads the four signing keys. Files that others may read are refused.
+// makeKey makes a signing key and writes it to the folder, where there must be none.
+func makeKey(f Folder, r Role) error {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return fmt.Errorf("making the %s key: %w", r, err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("making the %s key: %w", r, err)
+	}
+	block := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	if err := WriteNew(f.Key(r), block, 0o600); err != nil {
+		return fmt.Errorf("writing the %s key: %w", r, err)
+	}
+	return nil
+}
+
+// EnsureWitness returns the witness key, which it makes if there is none: gateways older than it have none.
+func EnsureWitness(f Folder) (key ed25519.PrivateKey, made bool, err error) {
+	if err := CheckPrivate(f.Keys()); err != nil {
+		return nil, false, err
+	}
+	if _, err := os.Lstat(f.Key(RoleWitness)); errors.Is(err, os.ErrNotExist) {
+		if err := makeKey(f, RoleWitness); err != nil {
+			return nil, false, err
+		}
+		made = true
+	}
+	if key, err = loadKey(f.Key(RoleWitness)); err != nil {
+		return nil, false, fmt.Errorf("reading the witness key: %w", err)
+	}
+	return key, made, nil
+}
+
+// LoadKeys reads the four signing keys of a card. Files that others may read are refused.
 func LoadKeys(f Folder) (Keys, error) {
 	if err := CheckPrivate(f.Keys()); err != nil {
 		return Keys{}, err

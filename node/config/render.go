@@ -32,6 +32,17 @@ api:
   metrics: %s
   shutdown: %s
 
+# Anybody may read the logs here over HTTPS, in the formats of C2SP (tlog-tiles), and have checkpoints witnessed. Empty: off.
+tlog:
+  listen: %q
+  # Empty: tlog.crt and keys/tlog.key, which init made and which signs itself.
+  tls_certificate: %q
+  tls_key: %q
+  requests_per_second: %g
+
+# Witnesses outside the network that cosign this log: url, key, and a certificate to trust if it is not publicly known.
+witnesses: %s
+
 prover:
   workers: %d
   queue: %d
@@ -47,9 +58,22 @@ log:
   level: %s
   format: %s
 `, quote(c.Member), quote(c.Instance), quote(c.Network.File), c.Network.Digest, quote(c.Peer.Listen), quote(c.API.Listen),
-		c.API.TLSCertificate, c.API.TLSKey, c.API.Metrics, c.API.Shutdown, c.Prover.Workers, c.Prover.Queue,
+		c.API.TLSCertificate, c.API.TLSKey, c.API.Metrics, c.API.Shutdown, c.TLog.Listen, c.TLog.TLSCertificate,
+		c.TLog.TLSKey, c.TLog.RequestsPerSecond, renderWitnesses(c.Witnesses), c.Prover.Workers, c.Prover.Queue,
 		quote(c.Prover.Keys), c.Limits.CSVBytes, c.Limits.QueriesPerSecond, c.Limits.QueriesAtOnce, c.Limits.WaitSeconds,
 		c.Log.Level, c.Log.Format)
+}
+
+// renderWitnesses writes a YAML list of mappings.
+func renderWitnesses(list []Witness) string {
+	if len(list) == 0 {
+		return "[]"
+	}
+	var b strings.Builder
+	for _, w := range list {
+		fmt.Fprintf(&b, "\n  - url: %s\n    key: %s\n    certificate: %q", quote(w.URL), quote(w.Key), w.Certificate)
+	}
+	return b.String()
 }
 
 // quote writes a YAML string: plain where that is safe, double-quoted otherwise.

@@ -33,7 +33,7 @@ func (c Config) validate() error {
 	if err := checkAddress("peer.listen", c.Peer.Listen); err != nil {
 		return err
 	}
-	for _, check := range []func() error{c.API.validate, c.Prover.validate, c.Limits.validate, c.Log.validate} {
+	for _, check := range []func() error{c.API.validate, c.TLog.validate, c.validateWitnesses, c.Prover.validate, c.Limits.validate, c.Log.validate} {
 		if err := check(); err != nil {
 			return err
 		}

@@ -105,8 +105,12 @@ func (g *Gateway) open(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	witness, _, err := config.EnsureWitness(f)
+	if err != nil {
+		return err
+	}
 	if g.ledger, err = ledger.Open(ledger.Options{Dir: f.Ledger(), Config: g.network, Member: g.member.Name,
-		LogKey: g.keys.Log, MirrorKey: g.keys.Mirror, Now: g.now, Logger: g.log}); err != nil {
+		LogKey: g.keys.Log, MirrorKey: g.keys.Mirror, WitnessKey: witness, Now: g.now, Logger: g.log}); err != nil {
 		return err
 	}
 	g.pool = prover.NewPool(proving, g.settings.Prover.Workers, g.settings.Prover.Queue)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -34,8 +35,8 @@ func (a *app) initCommand() *cobra.Command {
 	d := config.Default()
 	c := &cobra.Command{
 		Use: "init DIR", Short: "Make a gateway's folder, keys and card", Args: cobra.ExactArgs(1),
-		Long: `Makes what is missing of a gateway's folder: settings, four signing keys, the vault's keyset, the API token and the member's
-card. Nothing that exists is changed, so it can be run again. Hand card.json to whoever builds the network, and read them the
+		Long: `Makes what is missing of a gateway's folder: settings, five signing keys, the vault's keyset, the API token, the member's
+card and a certificate for the public side. Nothing that exists is changed, so it can be run again. Hand card.json to whoever builds the network, and read them the
 fingerprint another way, by telephone.`,
 		Example: `  grille init tax --instance gov.example --member GOV/tax --title "Tax office" --listen 192.0.2.7:4433`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -75,6 +76,11 @@ func initialise(dir config.Folder, f initFlags) (*initResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, fresh, err := config.EnsureWitness(dir); err != nil {
+		return nil, err
+	} else if fresh {
+		made = append(made, config.RoleWitness)
+	}
 	if _, err := config.EnsureSecret(dir.Token(), auth.NewToken); err != nil {
 		return nil, err
 	}
@@ -83,6 +89,9 @@ func initialise(dir config.Folder, f initFlags) (*initResult, error) {
 	}
 	if f.endpoint == "" {
 		f.endpoint = settings.Peer.Listen
+	}
+	if _, err := config.EnsureCertificate(dir, time.Now(), f.endpoint, settings.TLog.Listen); err != nil {
+		return nil, err
 	}
 	card, err := network.NewCard(settings.Instance, keys.Member(settings.Instance, settings.Member, f.title, f.endpoint, f.mirror), keys.Log)
 	if err != nil {
