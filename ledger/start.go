@@ -42,8 +42,8 @@ func (s *Store) Hear(member string, heads []Head, standing [][]byte) error {
 	if err := s.Failure(); err != nil {
 		return fmt.Errorf("hearing %s: %w", member, errors.Join(append(errs, err)...))
 	}
-	if m.Mirror {
-		s.count(member)
+	if m.Mirror && s.count(member) {
+		errs = append(errs, s.resumeSuccession())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("hearing %s: %w", member, err)

@@ -72,6 +72,7 @@ var (
 type Options struct {
 	Dir        string                 // folder of this store alone; created if missing
 	Config     *network.Configuration // trusted; the version in force
+	Chain      *network.Chain         // trusted, ends in the version in force; nil: Config alone
 	Member     string                 // whose store it is, a name in Config
 	LogKey     ed25519.PrivateKey     // belongs to the member's LogKey
 	MirrorKey  ed25519.PrivateKey     // belongs to the member's MirrorKey; may be nil for a member that is no mirror
@@ -85,7 +86,7 @@ type Options struct {
 // A Store is one member's ledger. All methods are safe for concurrent use.
 type Store struct {
 	cfg       *network.Configuration
-	chain     history
+	chain     *network.Chain
 	member    string
 	now       func() time.Time
 	log       *slog.Logger
@@ -107,16 +108,23 @@ type Store struct {
 	sending *core.Owner
 	notes   map[int64]note.Checkpoint // signed checkpoints from the final one on, by size
 
+	// changeMu is held while the next configuration is dealt with; taken before any replica's lock.
+	changeMu sync.Mutex
+	ballot   *signer.Ballot // nil if this member is no mirror
+
 	heard chan struct{} // closed once a quorum of mirrors was heard
 
-	mu       sync.Mutex
-	changed  chan struct{} // closed and replaced whenever something may be sent or read
-	failure  error         // sticky
-	told     map[string]bool
-	started  bool // heard is closed
-	clock    *core.Clock
-	evidence map[string]kept // by ID
-	halted   map[string]bool // origins
+	mu         sync.Mutex
+	changed    chan struct{} // closed and replaced whenever something may be sent or read
+	failure    error         // sticky
+	told       map[string]bool
+	started    bool // heard is closed
+	clock      *core.Clock
+	evidence   map[string]kept  // by ID
+	halted     map[string]bool  // origins
+	frozen     bool             // this mirror cosigns nothing by this configuration any more
+	limits     map[string]int64 // sizes beyond which logs are not cosigned, for this mirror voted for fences there
+	succession *network.Succession
 }
 
 // Open opens or creates a store. Only one process can have it open. It reads every entry once, checks the tiles against
@@ -130,16 +138,22 @@ func Open(o Options) (*Store, error) {
 }
 
 func openOn(disk *tiles.Disk, o Options) (*Store, error) {
+	if o.Chain != nil {
+		o.Config = o.Chain.Newest()
+	}
 	me, err := checkOptions(o)
 	if err != nil {
 		return nil, fmt.Errorf("opening ledger: %w", err)
 	}
+	if o.Chain == nil {
+		o.Chain = network.NewChain(o.Config)
+	}
 	s := &Store{
-		cfg: o.Config, chain: history{o.Config}, member: o.Member, now: o.Now, log: o.Logger, disk: disk,
+		cfg: o.Config, chain: o.Chain, member: o.Member, now: o.Now, log: o.Logger, disk: disk,
 		quorum: o.Config.Quorum(), heartbeat: time.Duration(o.Config.HeartbeatSeconds) * time.Second,
 		replicas: make(map[string]*replica), order: o.Config.Logs(),
 		notes: make(map[int64]note.Checkpoint), changed: make(chan struct{}), heard: make(chan struct{}),
-		told: make(map[string]bool), evidence: make(map[string]kept), halted: make(map[string]bool),
+		told: make(map[string]bool), evidence: make(map[string]kept), halted: make(map[string]bool), limits: make(map[string]int64),
 	}
 	s.group.turn = make(chan struct{}, 1)
 	s.clock = s.newClock()
@@ -151,6 +165,12 @@ func openOn(disk *tiles.Disk, o Options) (*Store, error) {
 	}
 	if s.lock, err = signer.Acquire(disk); err != nil {
 		return nil, fmt.Errorf("opening ledger: %w", err)
+	}
+	if newer, err := disk.Exists(linkPath(disk, s.cfg.Version+1)); err != nil || newer {
+		if newer {
+			err = fmt.Errorf("%w: version %d; open with the chain kept in the folder", ErrSuperseded, s.cfg.Version+1)
+		}
+		return nil, fmt.Errorf("opening ledger: %w", errors.Join(err, s.release()))
 	}
 	if err := s.load(o, me); err != nil {
 		return nil, fmt.Errorf("opening ledger: %w", errors.Join(err, s.release()))
@@ -197,7 +217,7 @@ func (s *Store) load(o Options, me network.Member) error {
 			s.own = r
 		}
 	}
-	err := s.loadEvidence()
+	err := errors.Join(s.loadEvidence(), s.loadSuccession(o, me))
 	if err != nil {
 		return err
 	}
@@ -299,7 +319,7 @@ func (s *Store) Close() error {
 	return s.release()
 }
 
-// Failure returns why nothing is signed any more (ErrStopped, ErrRolledBack or ErrClosed), or nil.
+// Failure returns why nothing is signed any more (ErrStopped, ErrRolledBack, ErrSuperseded or ErrClosed), or nil.
 func (s *Store) Failure() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -308,7 +328,7 @@ func (s *Store) Failure() error {
 
 // stopping remembers an error after which no signature may be made, and returns it.
 func (s *Store) stopping(err error) error {
-	if err == nil || !errors.Is(err, tiles.ErrDurability) && !errors.Is(err, ErrRolledBack) {
+	if err == nil || !errors.Is(err, tiles.ErrDurability) && !errors.Is(err, ErrRolledBack) && !errors.Is(err, ErrSuperseded) {
 		return err
 	}
 	if errors.Is(err, tiles.ErrDurability) {

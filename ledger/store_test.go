@@ -95,11 +95,13 @@ type cluster struct {
 	clock  *clock
 	dir    string
 	stores map[string]*Store
+	chains map[string]*network.Chain // of members that have seen more than one version
 }
 
 func newCluster(tb testing.TB, extra ...string) *cluster {
 	tb.Helper()
-	c := &cluster{tb: tb, cfg: testConfig(tb, extra...), clock: newClock(), dir: tb.TempDir(), stores: make(map[string]*Store)}
+	c := &cluster{tb: tb, cfg: testConfig(tb, extra...), clock: newClock(), dir: tb.TempDir(), stores: make(map[string]*Store),
+		chains: make(map[string]*network.Chain)}
 	for _, m := range c.cfg.Members {
 		c.open(m.Name)
 	}
@@ -118,7 +120,7 @@ func (c *cluster) path(name string) string {
 }
 
 func (c *cluster) options(name string) Options {
-	return Options{Dir: c.path(name), Config: c.cfg, Member: name, LogKey: testKey("log " + name),
+	return Options{Dir: c.path(name), Config: c.cfg, Chain: c.chains[name], Member: name, LogKey: testKey("log " + name),
 		MirrorKey: testKey("mirror " + name), WitnessKey: testKey("witness " + name), Now: c.clock.now}
 }
 
@@ -238,6 +240,12 @@ func (c *cluster) append(name string, entries ...entry.Entry) []uint64 {
 		c.tb.Fatal(err)
 	}
 	return idx
+}
+
+// final is the final head of an owner's log at a member.
+func (c *cluster) final(at, owner string) Head {
+	h, _ := c.stores[at].Final(c.cfg.Origin(owner))
+	return h
 }
 
 func (c *cluster) finalSize(at, owner string) uint64 {

@@ -37,11 +37,10 @@ type Disk struct {
 	// Serial makes Write take its steps one after the other, in the order of the files: for a simulation from a seed.
 	Serial bool
 
-	fs    FS
-	root  string
-	cache *cache // of the logs that are open
-	mu    sync.Mutex
-	made  map[string]bool // folders whose own entry in their parent this process has fsynced
+	fs   FS
+	root string
+	mu   sync.Mutex
+	made map[string]bool // folders whose own entry in their parent this process has fsynced
 }
 
 // NewDisk creates the folder root, if need be with its parents, and returns a Disk for what lies below it.
@@ -59,7 +58,7 @@ func NewDiskOn(fs FS, root string) (*Disk, error) {
 	if err := fs.SyncDir(filepath.Dir(root)); err != nil {
 		return nil, fmt.Errorf("syncing folder above %s: %w", root, err)
 	}
-	return &Disk{fs: fs, root: root, cache: newCache(), made: map[string]bool{root: true}}, nil
+	return &Disk{fs: fs, root: root, made: map[string]bool{root: true}}, nil
 }
 
 // Path returns the path of a file below the root.
