@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -65,7 +66,7 @@ func (c *check) receipt() error {
 	if err := c.b.Promise.Peek(&p); err != nil {
 		return &Refused{Reason: ReasonReceipt, Err: err}
 	}
-	if err := CheckReceipt(c.Config, &p, c.h.Origin, c.b.Receipt); err != nil {
+	if err := CheckReceipt(c.Configurations(), &p, c.h.Origin, c.b.Receipt); err != nil {
 		return &Refused{Reason: ReasonReceipt, Err: err}
 	}
 	if c.Replica != nil {
@@ -78,9 +79,10 @@ func (c *check) receipt() error {
 	return nil
 }
 
-// CheckReceipt checks that a promise was kept: the batch of its beat is final on the log, and the receipt is under its root.
-func CheckReceipt(cfg *network.Configuration, p *receipt.Promise, origin string, r *ReceiptInclude) error {
-	tree, _, err := verifyHead(cfg, origin, r.Checkpoint)
+// CheckReceipt checks that a promise was kept: the batch of its beat is final on the log by one of the configurations, and the
+// receipt is under its root.
+func CheckReceipt(configurations []*network.Configuration, p *receipt.Promise, origin string, r *ReceiptInclude) error {
+	tree, err := finalByAny(configurations, origin, r.Checkpoint)
 	if err != nil {
 		return err
 	}
@@ -119,6 +121,20 @@ func (c *check) opening() error {
 	}
 	c.report.OpeningSeen = true
 	return nil
+}
+
+// finalByAny verifies a head by the first configuration by which it is final. A receipt may be logged, or shown, under a later one
+// than the answer.
+func finalByAny(configurations []*network.Configuration, origin, head string) (tlog.Tree, error) {
+	var errs []error
+	for _, cfg := range configurations {
+		tree, _, err := verifyHead(cfg, origin, head)
+		if err == nil {
+			return tree, nil
+		}
+		errs = append(errs, err)
+	}
+	return tlog.Tree{}, errors.Join(errs...)
 }
 
 // verifyHead verifies a final head in its one form: the owner's signature and exactly a quorum of cosignatures, by mirror. More would

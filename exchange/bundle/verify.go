@@ -37,7 +37,8 @@ type Replica interface {
 
 // A Verifier checks bundles. It needs no network and keeps no state; it is safe for concurrent use.
 type Verifier struct {
-	Config  *network.Configuration
+	Config  *network.Configuration // in force
+	Chain   *network.Chain         // optional: the versions that led to it, for evidence made under one of them
 	Proofs  ProofVerifier
 	Replica Replica // optional
 }
@@ -95,13 +96,37 @@ type check struct {
 	report    Report
 }
 
+// Configurations are those that evidence may have been made under, newest first.
+func (v *Verifier) Configurations() []*network.Configuration {
+	if v.Chain == nil {
+		return []*network.Configuration{v.Config}
+	}
+	all := slices.Clone(v.Chain.Versions())
+	slices.Reverse(all)
+	return all
+}
+
+// under returns the verifier for evidence made under the configuration with that digest, if it is one of the chain.
+func (v *Verifier) under(digest string) *Verifier {
+	if v.Chain == nil {
+		return v
+	}
+	cfg, ok := v.Chain.ByDigest(digest)
+	if !ok {
+		return v
+	}
+	then := *v
+	then.Config = cfg
+	return &then
+}
+
 // Verify checks a bundle in the order of DESIGN section 8. A refused bundle gives a *Refused with its stable reason.
 func (v *Verifier) Verify(data []byte) (*Report, error) {
 	b, err := Decode(data)
 	if err != nil {
 		return nil, &Refused{Reason: ReasonEncoding, Err: err}
 	}
-	c := &check{Verifier: v, b: b}
+	c := &check{Verifier: v.under(b.Configuration.Digest), b: b}
 	for _, step := range []func() error{
 		c.bodies, c.configuration, c.checkpoint, c.inclusions, c.references, c.querySignature, c.queryTerms, c.header, c.age,
 		c.inForce, c.program, c.proof, c.promise, c.receipt, c.opening,

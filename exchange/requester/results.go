@@ -251,7 +251,7 @@ func (r *Requester) settle(a *asked, p *receipt.Promise, index uint64, data []by
 	if err != nil {
 		return err
 	}
-	if err := bundle.CheckReceipt(r.opts.Config, p, r.opts.Config.Origin(a.sent.Holder), include); err != nil {
+	if err := bundle.CheckReceipt(r.opts.Verifier.Configurations(), p, r.opts.Config.Origin(a.sent.Holder), include); err != nil {
 		return err
 	}
 	if include.Batch.Index != index {

@@ -82,6 +82,15 @@ func (f *fake) Proof(string, uint64) ([]byte, error)                      { retu
 func (f *fake) Network() Network                                          { return Network{Instance: "demo"} }
 func (f *fake) Status() Status                                            { return Status{Member: "GOV/tax"} }
 func (f *fake) Ready() []string                                           { return f.ready }
+func (f *fake) Evidence() []Evidence                                      { return nil }
+func (f *fake) Succession() (*Succession, error)                          { return &Succession{Version: 1}, nil }
+func (f *fake) Propose(document []byte) (*Succession, error) {
+	return &Succession{Version: 1, Proposal: &ProposedVersion{Document: document}}, nil
+}
+func (f *fake) Vote(digest string) (*Succession, error) {
+	return nil, NewProblem(409, "voted", "for another")
+}
+func (f *fake) Chain() []byte { return []byte("{}") }
 
 type rig struct {
 	*Server

@@ -22,6 +22,7 @@ import (
 
 const (
 	maxJSON     = 64 << 10         // bytes of a JSON body: a question with the longest texts has 5 KiB
+	maxNetwork  = 2 << 20          // bytes of a network configuration, which network.Parse bounds the same
 	maxDocument = 1 << 20          // bytes of a schema or policy document; their parsers have tighter bounds
 	maxHeader   = 16 << 10         // bytes of all headers
 	bodyTime    = 5 * time.Second  // for a JSON body to arrive
@@ -63,6 +64,7 @@ func New(o Options) (*Server, error) {
 	s.registerPolicies()
 	s.registerAgreements()
 	s.registerLedger()
+	s.registerSuccession()
 	s.registerStatus()
 	if err := s.registerSpecification(mux); err != nil {
 		return nil, err

@@ -39,7 +39,16 @@ type Gateway interface {
 	// Proof returns a C2SP tlog-proof of one entry under the newest final checkpoint of its log.
 	Proof(origin string, index uint64) ([]byte, error)
 
+	// Evidence lists what shows that members signed two histories.
+	Evidence() []Evidence
+
 	Network() Network
+	// Succession tells how far the next network configuration is; Propose and Vote take part in it.
+	Succession() (*Succession, error)
+	Propose(document []byte) (*Succession, error)
+	Vote(digest string) (*Succession, error)
+	// Chain returns the network configurations that led to the one in force.
+	Chain() []byte
 	Status() Status
 	// Ready returns nil, or why this gateway cannot answer now.
 	Ready() []string
@@ -306,6 +315,10 @@ type Status struct {
 	KeyKind          string   `json:"key_kind" doc:"development keys prove nothing to those who do not trust who made them"`
 	LogSize          uint64   `json:"log_size" doc:"Final entries on this member's log"`
 	HeadAgeSeconds   int64    `json:"head_age_seconds" doc:"Since the newest quorum of cosignatures; -1: none yet"`
+	ClockKnown       bool     `json:"clock_known" doc:"Enough mirrors were heard from to judge this gateway's clock"`
+	ClockOffset      float64  `json:"clock_offset_seconds" doc:"The mirrors' median clock less this one's"`
+	ClockSkewed      bool     `json:"clock_skewed" doc:"Over 5 s off: this mirror cosigns nothing until its clock is set"`
+	Halted           []string `json:"halted,omitempty" doc:"Logs whose owner signed two histories; see /v1/ledger/evidence"`
 	PeersUp          int      `json:"peers_up"`
 	Peers            int      `json:"peers"`
 	ProverQueued     int      `json:"prover_queued"`

@@ -175,9 +175,17 @@ func (k Keys) Member(instance, name, title, endpoint string, mirror bool) networ
 // ErrNotAdopted says that no network configuration has been adopted, or another one than is there.
 var ErrNotAdopted = errors.New("network configuration not adopted")
 
-// LoadNetwork reads the network configuration and compares it with the adopted digest, and this gateway's name and keys
-// with what it says about them.
+// LoadNetwork reads the adopted network configuration and compares this gateway's name and keys with what it says about them.
 func LoadNetwork(f Folder, c Config, k Keys) (*network.Configuration, error) {
+	cfg, err := PinnedNetwork(f, c)
+	if err != nil {
+		return nil, err
+	}
+	return cfg, CheckMember(cfg, c, k)
+}
+
+// PinnedNetwork reads the network configuration and compares it with the adopted digest. A later version may be in force.
+func PinnedNetwork(f Folder, c Config) (*network.Configuration, error) {
 	path := f.Path(c.Network.File)
 	remedy := fmt.Sprintf("run `grille network adopt %s FILE --fingerprint X`", f)
 	data, err := os.ReadFile(path)
@@ -194,7 +202,7 @@ func LoadNetwork(f Folder, c Config, k Keys) (*network.Configuration, error) {
 	if cfg.Digest() != c.Network.Digest {
 		return nil, fmt.Errorf("%w: %s has digest %s, adopted was %s; %s", ErrNotAdopted, path, cfg.Digest(), c.Network.Digest, remedy)
 	}
-	return cfg, CheckMember(cfg, c, k)
+	return cfg, nil
 }
 
 // CheckMember compares this gateway's name and keys with what a network configuration says about them. Which generation

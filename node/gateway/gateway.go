@@ -57,6 +57,7 @@ type Gateway struct {
 	started  time.Time
 	keys     config.Keys
 	circuit  prover.Metadata
+	proving  *prover.Keys
 
 	ledger    *ledger.Store
 	datasets  *dataset.Store
@@ -94,27 +95,23 @@ func (g *Gateway) open(ctx context.Context, o Options) error {
 	if g.settings, err = config.Load(f); err != nil {
 		return err
 	}
-	if g.keys, err = config.LoadKeys(f); err != nil {
-		return err
-	}
-	if g.network, err = config.LoadNetwork(f, g.settings, g.keys); err != nil {
-		return err
-	}
-	g.member, _ = g.network.Member(g.settings.Member) // LoadNetwork saw it
-	proving, err := g.loadCircuit(ctx, o)
+	chain, err := g.loadChain(f)
 	if err != nil {
+		return err
+	}
+	if g.proving, err = g.loadCircuit(ctx, o); err != nil {
 		return err
 	}
 	witness, _, err := config.EnsureWitness(f)
 	if err != nil {
 		return err
 	}
-	if g.ledger, err = ledger.Open(ledger.Options{Dir: f.Ledger(), Config: g.network, Member: g.member.Name,
+	if g.ledger, err = ledger.Open(ledger.Options{Dir: f.Ledger(), Chain: chain, Member: g.member.Name,
 		LogKey: g.keys.Log, MirrorKey: g.keys.Mirror, WitnessKey: witness, Now: g.now, Logger: g.log}); err != nil {
 		return err
 	}
-	g.pool = prover.NewPool(proving, g.settings.Prover.Workers, g.settings.Prover.Queue)
-	if err := g.openExchange(f, proving); err != nil {
+	g.pool = prover.NewPool(g.proving, g.settings.Prover.Workers, g.settings.Prover.Queue)
+	if err := g.openExchange(f, chain); err != nil {
 		return err
 	}
 	if err := g.openInterfaces(f); err != nil {
@@ -143,7 +140,7 @@ func (g *Gateway) loadCircuit(ctx context.Context, o Options) (*prover.Keys, err
 }
 
 // openExchange opens what remembers, and replays the journal into those who must.
-func (g *Gateway) openExchange(f config.Folder, proving *prover.Keys) error {
+func (g *Gateway) openExchange(f config.Folder, chain *network.Chain) error {
 	v, err := vault.Open(f.Vault())
 	if err != nil {
 		return err
@@ -160,12 +157,12 @@ func (g *Gateway) openExchange(f config.Folder, proving *prover.Keys) error {
 	g.holder = holder.New(holder.Options{Config: g.network, Member: g.member.Name, Key: g.keys.Query, Circuit: g.circuit.CircuitID,
 		Ledger: g.ledger, Datasets: g.datasets, Prover: g.pool, Book: g.book, Now: g.now, Logger: g.log,
 		Budget: g.askBudget, Observe: g.observe})
-	proofs, err := prover.NewVerifier(proving.VerifyingKey())
+	proofs, err := prover.NewVerifier(g.proving.VerifyingKey())
 	if err != nil {
 		return err
 	}
 	g.requester = requester.New(requester.Options{Config: g.network, Member: g.member.Name, Key: g.keys.Query, Ledger: g.ledger,
-		Book: g.book, Verifier: &bundle.Verifier{Config: g.network, Proofs: proofs, Replica: g.ledger}, Peer: wire{g},
+		Book: g.book, Verifier: &bundle.Verifier{Config: g.network, Chain: chain, Proofs: proofs, Replica: g.ledger}, Peer: wire{g},
 		Now: g.now, Logger: g.log})
 	g.journal, err = journal.Open(f.Path("journal/book"), func(frame []byte) error {
 		return g.book.Replay(frame, func(kind string, payload []byte) error {

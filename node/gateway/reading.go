@@ -141,6 +141,13 @@ func (g *Gateway) Status() api.Status {
 		s.HeadAgeSeconds = int64(g.headAge().Seconds())
 	}
 	s.ProverQueued, s.ProverRunning = g.pool.Depth()
+	clock := g.ledger.Clock()
+	s.ClockKnown, s.ClockOffset, s.ClockSkewed = clock.Known, clock.Offset.Seconds(), clock.Skewed
+	for _, origin := range g.ledger.Origins() {
+		if g.ledger.Halted(origin) {
+			s.Halted = append(s.Halted, origin)
+		}
+	}
 	return s
 }
 
@@ -162,6 +169,12 @@ func (g *Gateway) Ready() []string {
 	}
 	if g.mayAppend() != nil {
 		why = append(why, "no quorum of mirrors was heard from since the start")
+	}
+	if clock := g.ledger.Clock(); clock.Skewed {
+		why = append(why, fmt.Sprintf("this clock is %s from the mirrors' median; set it", clock.Offset.Round(time.Second)))
+	}
+	if g.ledger.Halted(g.origin()) {
+		why = append(why, "this member's log is halted, since two histories of it were signed; see grille ledger evidence")
 	}
 	switch age := g.headAge(); {
 	case age < 0:

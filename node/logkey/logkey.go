@@ -26,4 +26,6 @@ const (
 	Status     = "status"     // HTTP status
 	Version    = "version"    // of this program
 	Configured = "configured" // digest of the network configuration
+
+	Configuration = "configuration" // version of the network configuration
 )

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"io"
 	"log/slog"
 
@@ -23,17 +22,12 @@ func (a *app) serveCommand() *cobra.Command {
 				return err
 			}
 			log := logger(a.err, settings.Log)
-			g, err := gateway.Open(cmd.Context(), gateway.Options{Folder: dir, Version: version(), Logger: log,
+			err = gateway.Serve(cmd.Context(), gateway.Options{Folder: dir, Version: version(), Logger: log,
 				Progress: func(stage string) { log.Info("loading the circuit", logkey.Stage, stage) }})
-			if err != nil {
-				return hint(err, "grille doctor %s", dir)
-			}
-			log.Info("gateway open", logkey.Member, settings.Member, logkey.Directory, string(dir), logkey.Version, version())
-			err = errors.Join(g.Run(cmd.Context()), g.Close())
 			if err == nil {
 				log.Info("gateway closed")
 			}
-			return err
+			return hint(err, "grille doctor %s", dir)
 		},
 	}
 }
