@@ -91,7 +91,7 @@ type witness struct {
 // load appends entries at a member all the time.
 func (w *witness) load(ctx context.Context, i, k int) {
 	for n := 0; ctx.Err() == nil; n++ {
-		index, err := w.declare(ctx, i, fmt.Sprintf("load-%d-%d-%d", i, k, n))
+		index, err := w.declare(ctx, i, fmt.Sprintf("load-%d", k), fmt.Sprintf("Number %d", n))
 		var p *api.Problem
 		switch {
 		case err == nil:

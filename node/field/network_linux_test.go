@@ -208,11 +208,12 @@ func (s *site) stop() {
 	}
 }
 
-// declare puts an entry on the i-th member's log and returns its index once it is final.
-func (s *site) declare(ctx context.Context, i int, name string) (uint64, error) {
+// declare puts a declaration on the i-th member's log and returns its index once it is final. Declaring a dataset again is an entry if
+// the title is another; a member declares at most 256 datasets.
+func (s *site) declare(ctx context.Context, i int, name, title string) (uint64, error) {
 	var p api.Published
-	document := fmt.Sprintf("dataset: %s\ntitle: Made by a test\nscheme: nmes-person\nid: {column: person}\ncolumns:\n"+
-		"  - {name: number, type: int, title: A number}\n", name)
+	document := fmt.Sprintf("dataset: %s\ntitle: %s\nscheme: nmes-person\nid: {column: person}\ncolumns:\n"+
+		"  - {name: number, type: int, title: A number}\n", name, title)
 	err := s.clients[i].Send(ctx, "/v1/datasets", "application/yaml", strings.NewReader(document), &p)
 	return p.Index, err
 }
@@ -222,7 +223,7 @@ func (s *site) mustDeclare(i int, name string) uint64 {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
-	index, err := s.declare(ctx, i, name)
+	index, err := s.declare(ctx, i, name, "Made by a test")
 	if err != nil {
 		s.t.Fatalf("an entry at %s: %v", s.Nodes[i].Name, err)
 	}

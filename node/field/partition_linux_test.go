@@ -74,7 +74,7 @@ func (s *site) begin(name string, members ...int) (end func()) {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	var senders sync.WaitGroup
 	for _, i := range members {
-		senders.Go(func() { _, _ = s.declare(ctx, i, fmt.Sprintf("%s-%d", name, i)) }) // what became of it is looked up
+		senders.Go(func() { _, _ = s.declare(ctx, i, fmt.Sprintf("%s-%d", name, i), "Made by a test") }) // what became of it is looked up
 	}
 	return func() {
 		s.t.Helper()
