@@ -37,10 +37,12 @@ type Disk struct {
 	// Serial makes Write take its steps one after the other, in the order of the files: for a simulation from a seed.
 	Serial bool
 
-	fs   FS
-	root string
-	mu   sync.Mutex
-	made map[string]bool // folders whose own entry in their parent this process has fsynced
+	fs    FS
+	root  string
+	cache *cache // of the logs that are open
+	mu    sync.Mutex
+	made  map[string]bool // folders whose own entry in their parent this process has fsynced
+	kept  map[string]bool // folders whose names this process has fsynced before it read them
 }
 
 // NewDisk creates the folder root, if need be with its parents, and returns a Disk for what lies below it.
@@ -58,7 +60,7 @@ func NewDiskOn(fs FS, root string) (*Disk, error) {
 	if err := fs.SyncDir(filepath.Dir(root)); err != nil {
 		return nil, fmt.Errorf("syncing folder above %s: %w", root, err)
 	}
-	return &Disk{fs: fs, root: root, made: map[string]bool{root: true}}, nil
+	return &Disk{fs: fs, root: root, cache: newCache(), made: map[string]bool{root: true}, kept: make(map[string]bool)}, nil
 }
 
 // Path returns the path of a file below the root.
@@ -66,8 +68,30 @@ func (d *Disk) Path(elem ...string) string {
 	return filepath.Join(append([]string{d.root}, elem...)...)
 }
 
-// Read reads a file of at most max bytes. If there is none the error wraps fs.ErrNotExist.
-func (d *Disk) Read(path string, max int64) ([]byte, error) { return d.fs.Read(path, max) }
+// Read reads a file of at most max bytes that Write wrote. What it returns survives a loss of power from now on: a process
+// that ended between renaming a file and fsyncing the folder left one that is seen, and acted on, but not kept. If there is
+// none the error wraps fs.ErrNotExist; if the folder cannot be fsynced it wraps ErrDurability.
+func (d *Disk) Read(path string, max int64) ([]byte, error) {
+	if err := d.keep(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDurability, err)
+	}
+	return d.fs.Read(path, max)
+}
+
+// keep fsyncs a folder once, if it is there.
+func (d *Disk) keep(dir string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.kept[dir] {
+		return nil
+	}
+	if ok, err := d.fs.Exists(dir); err != nil || !ok {
+		return err
+	}
+	err := d.step(StepSyncDir, dir, func() error { return d.fs.SyncDir(dir) })
+	d.kept[dir] = err == nil
+	return err
+}
 
 // Exists reports whether there is a file or folder.
 func (d *Disk) Exists(path string) (bool, error) { return d.fs.Exists(path) }

@@ -22,24 +22,24 @@ var (
 	ErrRange = errors.New("beyond the log")
 )
 
-// cachedTiles bounds the full hash tiles kept in memory for each log, 8 KB each.
-const cachedTiles = 256
-
-// A Log is the files of one log. Append and Rollback need a caller that serialises them; reading goes on beside them.
+// A Log is the files of one log. They are read without Disk.Read's care: whatever vouches for the size that a log is opened
+// at was written after they were durable. Append and Rollback need a caller that serialises them; reading goes on beside them.
+//
+// After Open the disk is not believed: entries are compared with the level-0 tile above them, and each hash tile with the
+// tile above it, up to the edge in memory, before anything of them is served. What differs is ErrCorrupt.
 type Log struct {
 	disk *Disk
 	dir  string
 
-	mu    sync.RWMutex
-	edge  edge
-	cache map[tlog.Tile][]byte
+	mu   sync.RWMutex
+	edge edge
 }
 
 // Open reads the log in dir up to size entries, which the caller knows to have been durable, calls visit for each entry in
 // order, and removes whatever lies beyond: entries that nobody signed for. Hash tiles that do not follow from the entries
 // are written anew. The caller compares Root with what it knows; damage to entries shows there.
 func Open(disk *Disk, dir string, size int64, visit func(index uint64, raw []byte) error) (*Log, error) {
-	l := &Log{disk: disk, dir: dir, cache: make(map[tlog.Tile][]byte)}
+	l := &Log{disk: disk, dir: dir}
 	if err := disk.ensure(dir); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDurability, err)
 	}
@@ -75,7 +75,7 @@ func Open(disk *Disk, dir string, size int64, visit func(index uint64, raw []byt
 func (l *Log) repair(files []tileFile) error {
 	var missing []File
 	for _, f := range files {
-		have, err := l.disk.Read(l.path(f.tile), maxBundle)
+		have, err := l.disk.fs.Read(l.path(f.tile), maxBundle)
 		if err != nil || !bytes.Equal(have, f.data) {
 			missing = append(missing, File{l.path(f.tile), f.data})
 		}
@@ -93,7 +93,7 @@ func (l *Log) path(t tlog.Tile) string {
 // readTile reads a tile of at least the width asked for: the exact file, or the beginning of a larger one, which the same
 // tree wrote later.
 func (l *Log) readTile(t tlog.Tile) ([]byte, error) {
-	data, err := l.disk.Read(l.path(t), maxBundle)
+	data, err := l.disk.fs.Read(l.path(t), maxBundle)
 	if err == nil {
 		return data, nil
 	}
@@ -102,13 +102,13 @@ func (l *Log) readTile(t tlog.Tile) ([]byte, error) {
 	}
 	full := t
 	full.W = width
-	if data, err := l.disk.Read(l.path(full), maxBundle); err == nil {
+	if data, err := l.disk.fs.Read(l.path(full), maxBundle); err == nil {
 		return data, nil
 	}
 	names, _ := l.disk.List(filepath.Dir(l.path(t))) // none: reported below
 	for _, name := range names {
 		if w, err := strconv.Atoi(name); err == nil && w > t.W && w < width {
-			if data, err := l.disk.Read(filepath.Join(filepath.Dir(l.path(t)), name), maxBundle); err == nil {
+			if data, err := l.disk.fs.Read(filepath.Join(filepath.Dir(l.path(t)), name), maxBundle); err == nil {
 				return data, nil
 			}
 		}
@@ -193,7 +193,7 @@ func (l *Log) Rollback(size int64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.edge = e
-	clear(l.cache)
+	l.disk.cache.forget(l)
 	return l.sweep()
 }
 
@@ -216,7 +216,7 @@ func (l *Log) edgeAt(size int64) (edge, error) {
 		e.levels = append(e.levels, data)
 	}
 	if w := int(size % width); w > 0 {
-		bundle, err := l.bundle(size / width)
+		bundle, _, err := l.bundle(size / width)
 		if err != nil {
 			return edge{}, err
 		}
@@ -229,58 +229,74 @@ func (l *Log) edgeAt(size int64) (edge, error) {
 	return e, nil
 }
 
-// tile returns the data of a hash tile, t.W hashes or more.
-func (l *Log) tile(t tlog.Tile) ([]byte, error) {
+func (l *Log) snapshot() edge {
 	l.mu.RLock()
-	var edge []byte
-	if t.L < len(l.edge.levels) && t.N == l.edge.size>>(height*(t.L+1)) {
-		edge = l.edge.levels[t.L]
+	defer l.mu.RUnlock()
+	return l.edge
+}
+
+// tile returns the data of a hash tile, t.W hashes or more.
+func (l *Log) tile(t tlog.Tile) ([]byte, error) { return l.tileIn(l.snapshot(), t) }
+
+// tileIn is tile in the tree of an edge.
+func (l *Log) tileIn(e edge, t tlog.Tile) ([]byte, error) {
+	last := e.size >> (height * (t.L + 1)) // the tile at the edge
+	if t.L >= len(e.levels) || t.N > last || t.N == last && len(e.levels[t.L]) < t.W*tlog.HashSize {
+		return nil, fmt.Errorf("%w: tile", ErrRange)
+	}
+	if t.N == last {
+		return e.levels[t.L], nil
 	}
 	full := t
 	full.W = width
-	cached := l.cache[full]
-	l.mu.RUnlock()
-	if edge != nil {
-		if len(edge) < t.W*tlog.HashSize {
-			return nil, fmt.Errorf("%w: tile", ErrRange)
-		}
-		return edge, nil
+	if data := l.disk.cache.get(l, full); data != nil {
+		return data, nil
 	}
-	if cached != nil {
-		return cached, nil
-	}
-	data, err := l.disk.Read(l.path(full), maxTile)
+	data, err := l.disk.fs.Read(l.path(full), maxTile)
 	if err != nil || len(data) != maxTile {
 		return nil, fmt.Errorf("%w: hash tile: %w", ErrCorrupt, errors.Join(err, fmt.Errorf("%d bytes", len(data))))
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if (full.N+1)<<(height*(full.L+1)) > l.edge.size {
-		return data, nil // rolled back meanwhile: not to be kept
+	above := tlog.Tile{H: height, L: t.L + 1, N: t.N / width, W: int(t.N%width) + 1}
+	hashes, err := l.tileIn(e, above)
+	if err != nil {
+		return nil, err
 	}
-	if len(l.cache) >= cachedTiles {
-		for k := range l.cache {
-			delete(l.cache, k)
-			break
-		}
+	if want := rootOf(data); !bytes.Equal(want[:], hashes[(above.W-1)*tlog.HashSize:above.W*tlog.HashSize]) {
+		return nil, fmt.Errorf("%w: a hash tile of level %d does not belong to the tree", ErrCorrupt, t.L)
 	}
-	l.cache[full] = data
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if (full.N+1)<<(height*(full.L+1)) <= l.edge.size { // else rolled back meanwhile: not to be kept
+		l.disk.cache.put(l, full, data)
+	}
 	return data, nil
 }
 
-// bundle returns the n-th entry bundle, full or with all entries there are.
-func (l *Log) bundle(n int64) ([]byte, error) {
-	l.mu.RLock()
-	e := l.edge
-	l.mu.RUnlock()
+// bundle returns the n-th entry bundle, full or with all entries there are, and its entries.
+func (l *Log) bundle(n int64) ([]byte, [][]byte, error) {
+	e := l.snapshot()
 	if n == e.size/width && e.size%width > 0 {
-		return e.bundle, nil
+		entries, _, err := split(e.bundle, int(e.size%width))
+		return e.bundle, entries, err
 	}
-	data, err := l.disk.Read(l.path(tlog.Tile{H: height, L: -1, N: n, W: width}), maxBundle)
+	data, err := l.disk.fs.Read(l.path(tlog.Tile{H: height, L: -1, N: n, W: width}), maxBundle)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return nil, nil, fmt.Errorf("%w: entry bundle: %w", ErrCorrupt, err)
 	}
-	return data, nil
+	entries, used, err := split(data, width)
+	if err != nil {
+		return nil, nil, err
+	}
+	hashes, err := l.tileIn(e, tlog.Tile{H: height, L: 0, N: n, W: width})
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, raw := range entries {
+		if h := tlog.RecordHash(raw); !bytes.Equal(h[:], hashes[i*tlog.HashSize:(i+1)*tlog.HashSize]) {
+			return nil, nil, fmt.Errorf("%w: an entry does not belong to the tree", ErrCorrupt)
+		}
+	}
+	return data[:used], entries, nil
 }
 
 // Tile returns the content of a tile of the layout's height as others read it: t.W hashes (1 to 256), or at level -1 the
@@ -300,7 +316,7 @@ func (l *Log) Tile(t tlog.Tile) ([]byte, error) {
 		}
 		return bytes.Clone(data[:t.W*tlog.HashSize]), nil
 	}
-	bundle, err := l.bundle(t.N)
+	bundle, _, err := l.bundle(t.N)
 	if err != nil {
 		return nil, err
 	}
@@ -348,15 +364,11 @@ func (l *Log) Entries(from, to int64, maxBytes int) ([][]byte, error) {
 	var out [][]byte
 	total := 0
 	for n := from / width; n*width < to; n++ {
-		bundle, err := l.bundle(n)
+		_, entries, err := l.bundle(n)
 		if err != nil {
 			return nil, err
 		}
-		entries, _, err := split(bundle, int(min(to-n*width, width)))
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range entries[max(0, from-n*width):] {
+		for _, e := range entries[max(0, from-n*width):min(to-n*width, width)] {
 			if total += 2 + len(e); total > maxBytes && len(out) > 0 {
 				return out, nil
 			}

@@ -328,3 +328,38 @@ func TestLikeTheRealOne(t *testing.T) {
 		}
 	}
 }
+
+// A process that is killed between renaming a file and fsyncing the folder leaves a file that the next one sees. What that
+// one reads, and signs by, must not vanish when power fails later.
+func TestWhatWasReadIsKept(t *testing.T) {
+	for seed := range uint64(50) {
+		f := New()
+		d := testDisk(t, f)
+		must(t, d.Write(tiles.File{Path: d.Path("signer", "x"), Data: []byte("1")}))
+		f.FailAt(4, syscall.EIO) // create, sync, rename, sync dir
+		if err := d.Write(tiles.File{Path: d.Path("signer", "x"), Data: []byte("2")}); !errors.Is(err, tiles.ErrDurability) {
+			t.Fatal(err)
+		}
+		f.Kill()
+		next := testDisk(t, f)
+		data, err := next.Read(next.Path("signer", "x"), 10)
+		if err != nil || string(data) != "2" {
+			t.Fatalf("read %q, %v", data, err)
+		}
+		f.Restart(rng(seed))
+		if got := read(t, f, next.Path("signer", "x")); got != "2" {
+			t.Fatalf("seed %d: %q was read before power failed, now %q", seed, "2", got)
+		}
+	}
+	f := New()
+	d := testDisk(t, f)
+	if _, err := d.Read(d.Path("none", "x"), 10); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("in a folder that is missing: %v", err)
+	}
+	must(t, d.Write(tiles.File{Path: d.Path("a", "x"), Data: []byte("1")}))
+	f.Kill()
+	f.FailAt(2, syscall.EIO) // NewDisk fsyncs the folder above its own first
+	if _, err := testDisk(t, f).Read(d.Path("a", "x"), 10); !errors.Is(err, tiles.ErrDurability) || !errors.Is(err, syscall.EIO) {
+		t.Errorf("the folder cannot be fsynced: %v", err)
+	}
+}
