@@ -161,14 +161,22 @@ func (s *Store) above(r *replica, tree tlog.Tree) error {
 }
 
 // Standing returns, of each log, the signed checkpoint of the largest tree here where that is beyond the final head, and
-// one that contradicts what is here but proves nothing by what is here. Give it to the other members.
+// one that contradicts what is here but proves nothing by what is here. Give it to the other members. Of the own log it is
+// the one being brought to a quorum, which no mirror is asked beyond: told of a larger one, mirrors would refuse it as old.
 func (s *Store) Standing() [][]byte {
+	s.sendMu.Lock()
+	pushed := s.notes[s.sending.Target().N]
+	s.sendMu.Unlock()
 	var out [][]byte
 	for _, origin := range s.order {
 		r := s.replicas[origin]
 		r.mu.RLock()
-		if r.signed.Tree.N > r.final.N {
-			out = append(out, note.Assemble(r.signed, nil))
+		signed := r.signed
+		if r == s.own {
+			signed = pushed
+		}
+		if signed.Tree.N > r.final.N {
+			out = append(out, note.Assemble(signed, nil))
 		}
 		if r.suspect.Tree.N > 0 {
 			out = append(out, note.Assemble(r.suspect, nil))

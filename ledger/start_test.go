@@ -205,3 +205,23 @@ func TestHearIsBounded(t *testing.T) {
 		t.Errorf("no note: %v", err)
 	}
 }
+
+// An owner tells others of the tree that it brings to a quorum, not of larger ones that it signed meanwhile. Mirrors that
+// heard of those would refuse the one it pushes as old, and its log would stand still. (Found by the simulator.)
+func TestMirrorsThatHearABusyOwnerCosignWhatItPushes(t *testing.T) {
+	c := newCluster(t)
+	const owner = "GOV/tax"
+	c.append(owner, batchEntry(1))
+	c.append(owner, batchEntry(2), batchEntry(3)) // the first is not final yet
+	for _, name := range testNames {
+		if name != owner {
+			if err := c.stores[name].Hear(owner, c.stores[owner].Heads(), c.stores[owner].Standing()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c.pushAll(owner, testNames...)
+	if n := c.finalSize(owner, owner); n != 3 {
+		t.Fatalf("final size %d of 3", n)
+	}
+}
