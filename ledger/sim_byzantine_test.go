@@ -1,0 +1,331 @@
+package ledger
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/grille-gateway/grille/ledger/core"
+	"github.com/grille-gateway/grille/ledger/note"
+)
+
+// simLies is what a byzantine member does. As an owner it signs several histories, shows different mirrors different ones
+// and keeps entries back. As a mirror it cosigns whatever it is asked, with any time, stores nothing and lies about what it
+// holds. As a neighbour it replays old heads and changes entries. Byzantine members know of one another: a tree that lacks
+// as many cosignatures as there are of them has them.
+type simLies struct {
+	n      *simNode
+	assign map[int]int // which branch a mirror is shown
+	have   map[int]uint64
+	notes  map[tlog.Tree][]byte
+	cosigs map[tlog.Tree]map[string]note.Cosignature
+	files  [][]byte // evidence heard of
+}
+
+func newSimLies(n *simNode) *simLies {
+	return &simLies{n: n, assign: make(map[int]int), have: make(map[int]uint64), notes: make(map[tlog.Tree][]byte),
+		cosigs: make(map[tlog.Tree]map[string]note.Cosignature)}
+}
+
+func (l *simLies) log() *simLog { return l.n.log() }
+
+// byzantineAct lets any byzantine member act.
+func (w *simWorld) byzantineAct() {
+	if w.quiet {
+		return
+	}
+	var liars []*simNode
+	for _, n := range w.nodes {
+		if n.byzantine {
+			liars = append(liars, n)
+		}
+	}
+	l := liars[w.r.IntN(len(liars))].lies
+	switch k := w.r.IntN(20); {
+	case k < 3:
+		l.extend()
+	case k < 4:
+		l.fork()
+	case k < 11:
+		if n := w.pickUp(); n != nil {
+			l.pushTo(n)
+		}
+	case k < 14:
+		l.collude()
+	case k < 16:
+		l.tell(w.other(l.n))
+	case k < 18:
+		l.replay(w.other(l.n))
+	case k < 19:
+		for _, m := range w.nodes {
+			l.assign[m.id] = w.r.IntN(len(l.log().branches))
+		}
+	default:
+		l.stray(w.other(l.n))
+	}
+}
+
+// extend appends to one of the histories.
+func (l *simLies) extend() {
+	b := l.log().branches[l.n.w.r.IntN(len(l.log().branches))]
+	for range 1 + l.n.w.r.IntN(4) {
+		b.add(fmt.Appendf(nil, `{"kind":"lie","v":1,"n":%d,"branch":%d}`, b.size(), slices.Index(l.log().branches, b)))
+	}
+}
+
+// fork begins another history of the own log.
+func (l *simLies) fork() {
+	w := l.n.w
+	if len(l.log().branches) >= 4 {
+		return
+	}
+	b := l.log().branches[w.r.IntN(len(l.log().branches))]
+	l.log().branches = append(l.log().branches, b.fork(int64(w.r.IntN(int(b.size())+1))))
+	w.count("owner forks its log")
+	w.tracef("%s forks its log", l.n)
+	l.assign[w.r.IntN(len(w.nodes))] = len(l.log().branches) - 1
+	l.assign[w.r.IntN(len(w.nodes))] = len(l.log().branches) - 1
+}
+
+// sign returns the own signature on a tree, as often as asked.
+func (l *simLies) sign(tree tlog.Tree) []byte {
+	if l.notes[tree] == nil {
+		data, err := note.Sign(l.log().origin, tree, simKey("log "+l.n.name+"1"))
+		if err != nil {
+			panic(err)
+		}
+		l.notes[tree] = data
+	}
+	return l.notes[tree]
+}
+
+// pushTo shows a mirror one of the histories, or the beginning of it, with entries that may be wrong or missing.
+func (l *simLies) pushTo(m *simNode) {
+	w := l.n.w
+	b := l.log().branches[l.assign[m.id]]
+	if !m.mirror || m == l.n || b.size() == 0 {
+		return
+	}
+	size := b.size()
+	if w.chance(5) {
+		size = 1 + int64(w.r.IntN(int(size)))
+	}
+	from := min(l.have[m.id], uint64(size))
+	if w.chance(5) {
+		from = uint64(w.r.IntN(int(size) + 1))
+	}
+	entries := slices.Clone(b.entries[from:size])
+	switch {
+	case w.chance(10):
+		entries = nil
+		w.count("owner keeps entries back")
+	case w.chance(10) && len(entries) > 0:
+		entries[w.r.IntN(len(entries))] = []byte("not what was signed")
+		w.count("owner sends garbage")
+	}
+	w.count("lying owner pushes")
+	w.send(simMail{from: l.n.id, to: m.id, push: &Push{Origin: l.log().origin, Checkpoint: l.sign(b.tree(size)), From: from, Entries: entries}})
+}
+
+// take takes whatever comes.
+func (l *simLies) take(from *simNode, m simMail) {
+	switch {
+	case l.n.w.quiet:
+	case m.push != nil:
+		l.answer(from, *m.push)
+	case m.reply != nil:
+		l.collect(from, *m.reply)
+	case m.told != nil:
+		l.files = append(l.files, m.told.evidence...)
+	case m.pull != nil:
+		l.serve(from, m.pull)
+	case m.ask:
+		l.tell(from)
+	}
+}
+
+// answer answers a push as a mirror.
+func (l *simLies) answer(from *simNode, p Push) {
+	w := l.n.w
+	c, err := note.Parse(p.Checkpoint)
+	if err != nil || !l.n.mirror {
+		return
+	}
+	r := PushReply{Size: uint64(c.Tree.N), Have: p.From + uint64(len(p.Entries))}
+	at := w.now
+	switch w.r.IntN(10) {
+	case 0:
+		at = at.Add(time.Duration(1+w.r.IntN(86400)) * time.Second)
+		w.count("mirror cosigns with a future time")
+	case 1:
+		at = at.Add(-time.Duration(1+w.r.IntN(86400)) * time.Second)
+	case 2:
+		r.Have = uint64(w.r.IntN(2 * int(c.Tree.N)))
+		w.count("mirror lies about what it holds")
+		w.send(simMail{from: l.n.id, to: from.id, reply: &r})
+		return
+	case 3:
+		return
+	case 4:
+		r.Cosignature = []byte("— garbage AAAAAAAA\n")
+		w.send(simMail{from: l.n.id, to: from.id, reply: &r})
+		return
+	}
+	r.Cosignature = []byte(l.cosign(c.Tree, c.Text, at).Line)
+	w.count("mirror cosigns anything")
+	w.send(simMail{from: l.n.id, to: from.id, reply: &r})
+}
+
+func (l *simLies) cosign(tree tlog.Tree, text string, at time.Time) note.Cosignature {
+	me, _ := l.n.w.config().Member(l.n.name)
+	line, err := note.Cosign(text, me.MirrorName(), simKey("mirror "+l.n.name+"1"), at)
+	if err != nil {
+		panic(err)
+	}
+	return note.Cosignature{Mirror: l.n.name, Time: at.Truncate(time.Second), Line: line}
+}
+
+// collect keeps an honest mirror's cosignature of one of the histories.
+func (l *simLies) collect(from *simNode, r PushReply) {
+	if l.have[from.id] = r.Have; len(r.Cosignature) == 0 {
+		return
+	}
+	m, _ := l.n.w.config().Member(from.name)
+	for _, b := range l.log().branches {
+		if int64(r.Size) > b.size() {
+			continue
+		}
+		tree := b.tree(int64(r.Size))
+		if cosig, err := note.VerifyCosignature(m, note.Text(l.log().origin, tree), string(r.Cosignature)); err == nil {
+			if l.cosigs[tree] == nil {
+				l.cosigs[tree] = make(map[string]note.Cosignature)
+			}
+			l.cosigs[tree][from.name] = cosig
+			if l.n.w.chance(2) {
+				l.collude()
+			}
+			return
+		}
+	}
+}
+
+// collude adds all byzantine mirrors' cosignatures to a tree of the own log and, if they make a quorum, tells some.
+func (l *simLies) collude() {
+	w := l.n.w
+	trees := slices.SortedFunc(maps.Keys(l.cosigs), func(a, b tlog.Tree) int {
+		return slices.Compare([]int64{a.N, int64(a.Hash[0]), int64(a.Hash[1])}, []int64{b.N, int64(b.Hash[0]), int64(b.Hash[1])})
+	})
+	if len(trees) == 0 {
+		return
+	}
+	tree := trees[len(trees)-1-w.r.IntN(min(3, len(trees)))]
+	text := note.Text(l.log().origin, tree)
+	all := maps.Clone(l.cosigs[tree])
+	for _, n := range w.nodes {
+		if n.byzantine && n.mirror {
+			all[n.name] = n.lies.cosign(tree, text, w.now)
+		}
+	}
+	if q := w.config().Quorum(); len(all) >= q {
+		w.count("lying owner makes a head")
+		c, err := note.Parse(l.sign(tree))
+		if err != nil {
+			panic(err)
+		}
+		h := Head{Origin: l.log().origin, Size: uint64(tree.N), Root: tree.Hash, Checkpoint: note.Assemble(c, core.Newest(all, q))}
+		w.remember(h)
+		for range 2 {
+			w.send(simMail{from: l.n.id, to: w.other(l.n).id, head: &h})
+		}
+	}
+}
+
+// tell tells old heads of others and own checkpoints of any history.
+func (l *simLies) tell(to *simNode) {
+	w := l.n.w
+	t := &simTold{evidence: l.files[:min(2, len(l.files))]}
+	for range min(w.r.IntN(4), len(w.heads)) {
+		t.heads = append(t.heads, w.heads[w.r.IntN(len(w.heads))])
+	}
+	for range w.r.IntN(3) {
+		b := l.log().branches[w.r.IntN(len(l.log().branches))]
+		if b.size() > 0 {
+			t.standing = append(t.standing, l.sign(b.tree(1+int64(w.r.IntN(int(b.size()))))))
+		}
+	}
+	w.send(simMail{from: l.n.id, to: to.id, told: t})
+}
+
+// replay passes on an old head, whole or with a changed bit.
+func (l *simLies) replay(to *simNode) {
+	w := l.n.w
+	if len(w.heads) == 0 {
+		return
+	}
+	h := w.heads[w.r.IntN(len(w.heads))]
+	w.count("old head replayed")
+	if w.chance(2) {
+		data := h.Encode()
+		data[w.r.IntN(len(data))] ^= 1 << w.r.IntN(8)
+		changed, err := DecodeHead(data)
+		if err != nil {
+			return
+		}
+		h = changed
+		w.count("bit of a head changed")
+	}
+	w.send(simMail{from: l.n.id, to: to.id, head: &h})
+}
+
+// serve answers a pull with what is there, somewhat changed.
+func (l *simLies) serve(to *simNode, p *simPull) {
+	w := l.n.w
+	log := w.logAt(p.origin)
+	if log == nil {
+		return
+	}
+	b := log.branches[w.r.IntN(len(log.branches))]
+	if p.from >= uint64(b.size()) {
+		return
+	}
+	raws := slices.Clone(b.entries[p.from:min(p.to, uint64(b.size()))])
+	if len(raws) == 0 {
+		return
+	}
+	switch i := w.r.IntN(len(raws)); w.r.IntN(5) {
+	case 0:
+		raws[i] = slices.Clone(raws[i])
+		raws[i][0] ^= 1
+	case 1:
+		raws = slices.Delete(raws, i, i+1)
+	case 2:
+		raws = append(raws, []byte("one more"))
+	case 3:
+		raws[i] = raws[0]
+	}
+	w.count("relay serves entries")
+	w.send(simMail{from: l.n.id, to: to.id, entries: &simEntries{p.origin, Entries{p.from, raws}}})
+}
+
+// stray sends messages that fit nothing.
+func (l *simLies) stray(to *simNode) {
+	w := l.n.w
+	log := w.logs[w.r.IntN(len(w.logs))]
+	switch w.r.IntN(4) {
+	case 0:
+		w.send(simMail{from: l.n.id, to: to.id, reply: &PushReply{Have: uint64(w.r.IntN(100)), Size: uint64(w.r.IntN(100))}})
+	case 1:
+		w.send(simMail{from: l.n.id, to: to.id, entries: &simEntries{log.origin, Entries{uint64(w.r.IntN(50)), [][]byte{[]byte("stray")}}}})
+	case 2:
+		w.send(simMail{from: l.n.id, to: to.id, push: &Push{Origin: log.origin, Checkpoint: []byte("nothing"), Entries: [][]byte{{1}}}})
+	default:
+		if len(l.files) > 0 {
+			file := slices.Clone(l.files[w.r.IntN(len(l.files))])
+			file[w.r.IntN(len(file))] ^= 1 << w.r.IntN(8)
+			w.send(simMail{from: l.n.id, to: to.id, told: &simTold{evidence: [][]byte{file}}})
+		}
+	}
+}
