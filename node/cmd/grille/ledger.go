@@ -170,7 +170,14 @@ func printStatus(w io.Writer, s api.Status, n api.Network) {
 	for _, why := range s.NotReady {
 		fmt.Fprintf(w, "  %s\n", why)
 	}
-	facts(w, "version", s.Version, "running since", s.Started, "log", fmt.Sprintf("%d final entries, cosigned %d s ago", s.LogSize, s.HeadAgeSeconds),
+	clock := "not judged yet: too few mirrors were heard from"
+	if s.ClockKnown {
+		clock = fmt.Sprintf("%.1f s from the mirrors' median", s.ClockOffset)
+	}
+	for _, origin := range s.Halted {
+		fmt.Fprintf(w, "  halted: %s, two histories of it were signed; see grille ledger evidence\n", origin)
+	}
+	facts(w, "clock", clock, "version", s.Version, "running since", s.Started, "log", fmt.Sprintf("%d final entries, cosigned %d s ago", s.LogSize, s.HeadAgeSeconds),
 		"prover", fmt.Sprintf("%d running, %d queued", s.ProverRunning, s.ProverQueued), "circuit", s.Circuit, "verifying key", s.VerifyingKey, "keys", s.KeyKind)
 	var rows [][]string
 	for _, m := range n.Members {

@@ -134,7 +134,9 @@ func (a *app) command() *cobra.Command {
 		}
 	}
 	add("try", a.demoCommand())
-	add("setup", a.initCommand(), a.networkCommand(), a.keysCommand(), a.serveCommand())
+	members := a.networkCommand()
+	members.AddCommand(a.successionCommands()...)
+	add("setup", a.initCommand(), members, a.keysCommand(), a.serveCommand())
 	add("use", a.datasetCommand(), a.policyCommand(), a.agreementCommand(), a.askCommand(), a.answerCommand(), a.ledgerCommand(),
 		a.statusCommand())
 	add("check", a.verifyCommand(), a.doctorCommand(), a.versionCommand(), a.demoCommand())
