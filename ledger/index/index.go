@@ -70,6 +70,18 @@ func open(path string) (*Index, error) {
 			return nil, err
 		}
 	}
+	x, err := newIndex(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := x.load(); err != nil {
+		return nil, errors.Join(err, x.db.Close())
+	}
+	return x, nil
+}
+
+// newIndex opens the database; load then reads what is in it.
+func newIndex(path string) (*Index, error) {
 	db, err := buntdb.Open(path)
 	if err != nil {
 		return nil, err
@@ -80,9 +92,6 @@ func open(path string) (*Index, error) {
 	if err == nil {
 		cfg.SyncPolicy, cfg.AutoShrinkDisabled = buntdb.Never, true // everything here can be made again
 		err = db.SetConfig(cfg)
-	}
-	if err == nil {
-		err = x.load()
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -271,7 +280,7 @@ func (x *Index) Add(origin, member string, entries [][]byte, tree tlog.Tree) err
 	copy(d[:], mustHex(h.Digest))
 	rows := make([]Row, len(entries))
 	for i, e := range entry.DecodeAll(entries) {
-		rows[i] = rowOf(origin, member, uint64(h.Size)+uint64(i), e)
+		rows[i] = RowFor(origin, member, uint64(h.Size)+uint64(i), e)
 	}
 	b := batch{x: x, fresh: make(map[names]*group), keys: make([]string, len(rows))}
 	for i, r := range rows {

@@ -33,10 +33,11 @@ type Row struct {
 // RowOf reads what is searchable from an entry.
 func RowOf(origin, member string, index uint64, raw []byte) Row {
 	e, _ := entry.Decode(raw) // malformed entries are searchable too, as of no kind
-	return rowOf(origin, member, index, e)
+	return RowFor(origin, member, index, e)
 }
 
-func rowOf(origin, member string, index uint64, e entry.Entry) Row {
+// RowFor is RowOf for an entry that was decoded.
+func RowFor(origin, member string, index uint64, e entry.Entry) Row {
 	r := Row{Origin: origin, Member: member, Index: index, Kind: e.Kind(), Time: time.Unix(0, 0).UTC()}
 	stamp := ""
 	switch e := e.(type) {
