@@ -169,6 +169,12 @@ func (s *Store) Mirrored(origin string) ([]byte, error) {
 	return r.mirror.Last()
 }
 
+// Mirrors tells whether this member's mirror key cosigns a log that others bring to it: not its own, and none that is fenced.
+func (s *Store) Mirrors(origin string) bool {
+	r, err := s.replica(origin)
+	return err == nil && r.mirror != nil && r != s.own && r.fence.Origin == ""
+}
+
 // Missing returns the first entry of a log that an upload should bring: entries before it are here and, where a package
 // of an upload would need them, known to be the owner's.
 func (s *Store) Missing(origin string) int64 {

@@ -61,7 +61,7 @@ func (h *Handler) cosigned(last func(origin string) ([]byte, error), origin stri
 // tile serves a tile or an entry bundle of exactly the width asked for. What it holds never changes.
 func (h *Handler) tile(origin, path string) (route, bool) {
 	t, err := torchwood.ParseTilePath(path)
-	if err != nil {
+	if err != nil || torchwood.TilePath(t) != path { // it takes tile/data for entries, too
 		return route{}, false
 	}
 	resource := "tile"

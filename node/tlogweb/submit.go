@@ -81,8 +81,8 @@ func (h *Handler) addEntries(origin string) func(http.ResponseWriter, *http.Requ
 			h.fail(w, "reading an upload", err)
 			return
 		}
-		if origin != "" && a.Origin != origin || !h.origins[a.Origin] {
-			plain(w, http.StatusNotFound, "no such log here")
+		if origin != "" && a.Origin != origin || !h.o.Store.Mirrors(a.Origin) {
+			plain(w, http.StatusNotFound, "no such log is mirrored here")
 			return
 		}
 		h.upload(w, a, body)
