@@ -70,7 +70,7 @@ func (s *Store) openAt(r *replica, tree tlog.Tree) (*tiles.Log, error) {
 		return nil, fmt.Errorf("%w: root at size %d differs from the one that counts", ErrCorrupt, tree.N)
 	}
 	r.verified = tree
-	return files, nil
+	return files, files.Repair()
 }
 
 // reachFence makes a fenced log whole once its entries have arrived. Call with r.write held.

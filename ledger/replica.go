@@ -238,13 +238,22 @@ func (s *Store) openFiles(r *replica, known []tlog.Tree) error {
 	}
 	take()
 	r.files = files
-	for _, t := range known {
+	same := func(t tlog.Tree) error {
 		have, err := files.Tree(t.N)
-		if err != nil {
-			return err
+		if err == nil && have.Hash != t.Hash {
+			err = fmt.Errorf("%w: root at size %d differs from the signed one", ErrCorrupt, t.N)
 		}
-		if have.Hash != t.Hash {
-			return fmt.Errorf("%w: root at size %d differs from the signed one", ErrCorrupt, t.N)
+		return err
+	}
+	if err := same(r.verified); err != nil {
+		return err
+	}
+	if err := files.Repair(); err != nil {
+		return err
+	}
+	for _, t := range known {
+		if err := same(t); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -31,59 +31,105 @@ type Log struct {
 	disk *Disk
 	dir  string
 
+	damaged map[tlog.Tile]bool // full tiles that Repair writes anew
+
 	mu   sync.RWMutex
 	edge edge
 }
 
-// Open reads the log in dir up to size entries, which the caller knows to have been durable, calls visit for each entry in
-// order, and removes whatever lies beyond: entries that nobody signed for. Hash tiles that do not follow from the entries
-// are written anew. The caller compares Root with what it knows; damage to entries shows there.
+// Open reads the log in dir up to size entries, which the caller knows to have been durable, and calls visit for each entry
+// in order. It changes nothing: the caller compares Tree with what was signed, for damage to entries shows there, and then
+// calls Repair.
 func Open(disk *Disk, dir string, size int64, visit func(index uint64, raw []byte) error) (*Log, error) {
-	l := &Log{disk: disk, dir: dir}
-	if err := disk.ensure(dir); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDurability, err)
+	l := &Log{disk: disk, dir: dir, damaged: make(map[tlog.Tile]bool)}
+	err := l.replay(size, func(first int64, entries [][]byte, full []tileFile) error {
+		for i, raw := range entries {
+			if err := visit(uint64(first)+uint64(i), raw); err != nil {
+				return err
+			}
+		}
+		for _, f := range full {
+			if !l.stands(f) {
+				l.damaged[f.tile] = true
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
+	return l, nil
+}
+
+// replay grows the edge from nothing to size with the entries on the disk. It calls f for each bundle, with the tiles that
+// become full.
+func (l *Log) replay(size int64, f func(first int64, entries [][]byte, full []tileFile) error) error {
+	var e edge
 	for n := int64(0); n*width < size; n++ {
 		count := int(min(size-n*width, width))
 		bundle, err := l.readTile(tlog.Tile{H: height, L: -1, N: n, W: count})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		entries, _, err := split(bundle, count)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		for i, raw := range entries {
-			if err := visit(uint64(n*width)+uint64(i), raw); err != nil {
-				return nil, err
-			}
-		}
-		next, files := l.edge.extend(entries)
+		next, files := e.extend(entries)
 		full := slices.DeleteFunc(files, func(f tileFile) bool { return f.tile.W < width }) // the others are of no published size
-		if err := l.repair(full); err != nil {
-			return nil, err
+		if err := f(n*width, entries, full); err != nil {
+			return err
 		}
-		l.edge = next
+		e = next
 	}
-	if err := l.repair(l.edge.partials(len(l.edge.levels))); err != nil {
-		return nil, err
-	}
-	return l, l.sweep()
+	l.edge = e
+	return nil
 }
 
-// repair writes those of the files that do not stand on the disk as they should.
-func (l *Log) repair(files []tileFile) error {
+func (l *Log) stands(f tileFile) bool {
+	have, err := l.disk.fs.Read(l.path(f.tile), maxBundle)
+	return err == nil && bytes.Equal(have, f.data)
+}
+
+// Repair writes those files anew that do not follow from the entries, and removes what lies beyond the size: entries that
+// nobody signed for. Call it once, before all else, when the tree of the whole size, which Tree takes from the entries
+// alone, is known to be the signed one.
+func (l *Log) Repair() error {
+	if err := l.disk.ensure(l.dir); err != nil {
+		return fmt.Errorf("%w: %w", ErrDurability, err)
+	}
 	var missing []File
-	for _, f := range files {
-		have, err := l.disk.fs.Read(l.path(f.tile), maxBundle)
-		if err != nil || !bytes.Equal(have, f.data) {
+	for _, f := range l.edge.partials(len(l.edge.levels)) {
+		if !l.stands(f) {
 			missing = append(missing, File{l.path(f.tile), f.data})
 		}
 	}
-	if len(missing) == 0 {
-		return nil
+	if len(l.damaged) > 0 {
+		before := l.edge
+		err := l.replay(before.size, func(_ int64, _ [][]byte, full []tileFile) error {
+			for _, f := range full {
+				if l.damaged[f.tile] {
+					if err := l.disk.Write(File{l.path(f.tile), f.data}); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(bytes.Join(l.edge.levels, nil), bytes.Join(before.levels, nil)) {
+			return fmt.Errorf("%w: they change while they are read", ErrCorrupt)
+		}
+		clear(l.damaged)
 	}
-	return l.disk.Write(missing...)
+	if len(missing) > 0 {
+		if err := l.disk.Write(missing...); err != nil {
+			return err
+		}
+	}
+	return l.sweep()
 }
 
 func (l *Log) path(t tlog.Tile) string {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -59,6 +60,15 @@ func (m memory) tree(tb testing.TB, n int64) tlog.Tree {
 
 func ignore(uint64, []byte) error { return nil }
 
+// opened is Open and Repair, as for a log whose root is as signed.
+func opened(disk *Disk, dir string, size int64, visit func(uint64, []byte) error) (*Log, error) {
+	l, err := Open(disk, dir, size, visit)
+	if err == nil {
+		err = l.Repair()
+	}
+	return l, err
+}
+
 func testLog(tb testing.TB) (*Log, *Disk, string) {
 	tb.Helper()
 	disk, err := NewDisk(tb.TempDir())
@@ -66,7 +76,7 @@ func testLog(tb testing.TB) (*Log, *Disk, string) {
 		tb.Fatal(err)
 	}
 	dir := disk.Path("logs", "a")
-	l, err := Open(disk, dir, 0, ignore)
+	l, err := opened(disk, dir, 0, ignore)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -146,7 +156,7 @@ func TestLargeTree(t *testing.T) {
 	}
 	for _, n := range []int64{max, 65537, 65536, 65535, 257, 256, 255, 1, 0} {
 		var seen int64
-		l, err := Open(disk, dir, n, func(i uint64, raw []byte) error {
+		l, err := opened(disk, dir, n, func(i uint64, raw []byte) error {
 			if int64(i) != seen || !bytes.Equal(raw, record(seen)) {
 				t.Fatalf("visited %q as %d", raw, i)
 			}
@@ -282,7 +292,7 @@ func TestRollback(t *testing.T) {
 				t.Fatalf("cut to %d, root at %d: %v", cut, n, err)
 			}
 		}
-		if l, err := Open(disk, dir, 1000, ignore); err != nil || l.Size() != 1000 {
+		if l, err := opened(disk, dir, 1000, ignore); err != nil || l.Size() != 1000 {
 			t.Fatalf("opening after a cut to %d: %v", cut, err)
 		}
 		if err := l.Rollback(1001); !errors.Is(err, ErrRange) {
@@ -308,12 +318,25 @@ func TestDamage(t *testing.T) {
 	write("tile/0/001.p/44", strings.Repeat("x", 44*32))
 	write("tile/entries/001.p/45.tmp", "torn")
 	write("tile/0/001.p/45", strings.Repeat("x", 45*32))
+	before := filesBelow(t, dir)
 	l, err = Open(disk, dir, 300, ignore)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got, err := l.Tree(300); err != nil || got != want {
-		t.Fatalf("hash tiles are not mended: %v", err)
+		t.Fatalf("root from the entries alone: %v", err)
+	}
+	if _, err := l.Tree(299); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tlog.ProveRecord(300, 7, l); !errors.Is(err, ErrCorrupt) {
+		t.Fatalf("proof over a damaged tile: %v", err)
+	}
+	if !reflect.DeepEqual(filesBelow(t, dir), before) {
+		t.Fatal("opening changed files")
+	}
+	if err := l.Repair(); err != nil {
+		t.Fatal(err)
 	}
 	if p, err := tlog.ProveRecord(300, 7, l); err != nil || tlog.CheckRecord(p, 300, want.Hash, 7, tlog.RecordHash(record(7))) != nil {
 		t.Fatalf("proof over mended tiles: %v", err)
@@ -328,10 +351,49 @@ func TestDamage(t *testing.T) {
 	}
 	for name, bad := range map[string]string{"cut off": "\x00\x08rec", "empty entry": strings.Repeat("\x00", 600), "empty": ""} {
 		write("tile/entries/000", bad)
+		before := filesBelow(t, dir)
 		if _, err := Open(disk, dir, 300, ignore); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("bundle %s: %v", name, err)
 		}
+		if !reflect.DeepEqual(filesBelow(t, dir), before) {
+			t.Errorf("bundle %s: opening changed files", name)
+		}
 	}
+}
+
+// TestOpenAtLessKeepsWhatIsBeyond opens a log at a size smaller than it has, as a damaged signer state would: only Repair
+// removes what lies beyond.
+func TestOpenAtLessKeepsWhatIsBeyond(t *testing.T) {
+	l, disk, dir := testLog(t)
+	mustAppend(t, l, 600)
+	before := filesBelow(t, dir)
+	if _, err := Open(disk, dir, 260, ignore); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(filesBelow(t, dir), before) {
+		t.Fatal("opening changed files")
+	}
+	if _, err := opened(disk, dir, 600, ignore); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// filesBelow reads all files of a folder.
+func filesBelow(tb testing.TB, dir string) map[string]string {
+	tb.Helper()
+	out := make(map[string]string)
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		out[path] = string(data)
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return out
 }
 
 func TestWriteFailure(t *testing.T) {
@@ -352,7 +414,7 @@ func TestWriteFailure(t *testing.T) {
 			t.Errorf("%s failed, size %d", s, l.Size())
 		}
 		disk.Before = nil
-		l, err := Open(disk, dir, 3, ignore)
+		l, err := opened(disk, dir, 3, ignore)
 		if err != nil || l.Size() != 3 {
 			t.Errorf("opening after %s failed: %v", s, err)
 		}
