@@ -104,32 +104,39 @@ func (l *Log) Repair() error {
 			missing = append(missing, File{l.path(f.tile), f.data})
 		}
 	}
-	if len(l.damaged) > 0 {
-		before := l.edge
-		err := l.replay(before.size, func(_ int64, _ [][]byte, full []tileFile) error {
-			for _, f := range full {
-				if l.damaged[f.tile] {
-					if err := l.disk.Write(File{l.path(f.tile), f.data}); err != nil {
-						return err
-					}
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if !bytes.Equal(bytes.Join(l.edge.levels, nil), bytes.Join(before.levels, nil)) {
-			return fmt.Errorf("%w: they change while they are read", ErrCorrupt)
-		}
-		clear(l.damaged)
-	}
 	if len(missing) > 0 {
 		if err := l.disk.Write(missing...); err != nil {
 			return err
 		}
 	}
+	if len(l.damaged) > 0 {
+		if err := l.mend(); err != nil {
+			return err
+		}
+	}
 	return l.sweep()
+}
+
+// mend makes the full tiles that are damaged from the entries, reading these again.
+func (l *Log) mend() error {
+	before := l.edge
+	err := l.replay(before.size, func(_ int64, _ [][]byte, full []tileFile) error {
+		for _, f := range full {
+			if l.damaged[f.tile] {
+				if err := l.disk.Write(File{l.path(f.tile), f.data}); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err == nil && !bytes.Equal(bytes.Join(l.edge.levels, nil), bytes.Join(before.levels, nil)) {
+		err = fmt.Errorf("%w: they change while they are read", ErrCorrupt)
+	}
+	if err == nil {
+		clear(l.damaged)
+	}
+	return err
 }
 
 func (l *Log) path(t tlog.Tile) string {
