@@ -110,7 +110,11 @@ func (s *Store) ownPins(r *replica) error {
 func (s *Store) loadMirror(o Options, me network.Member, origin string) (*signer.Mirror, error) {
 	name := me.MirrorName()
 	path := s.disk.Path("signer", "mirror"+generation(name), escape(origin)+".json")
-	if err := s.firstState(path, "mirror", origin, s.newMirror(me)); err != nil {
+	fresh, err := s.newMirror(me)
+	if err == nil {
+		err = s.firstState(path, "mirror", origin, fresh)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return signer.LoadMirror(s.disk, path, origin, name, o.MirrorKey)
@@ -124,14 +128,31 @@ func generation(name string) string {
 	return ""
 }
 
-// newMirror says whether the configuration in force is the first in which this member mirrors with its key.
-func (s *Store) newMirror(me network.Member) bool {
+// newMirror says whether this member's mirror key has never signed: the configuration in force is the first with it, and
+// its states were not all created yet.
+func (s *Store) newMirror(me network.Member) (bool, error) {
 	before, ok := s.chain.At(s.cfg.Version - 1)
 	if !ok {
-		return false
+		return false, nil
 	}
-	was, ok := before.Member(me.Name)
-	return !ok || !was.Mirror || was.MirrorKey != me.MirrorKey
+	if was, ok := before.Member(me.Name); ok && was.Mirror && was.MirrorKey == me.MirrorKey {
+		return false, nil
+	}
+	created, err := s.disk.Exists(s.createdPath(me))
+	return !created, err
+}
+
+func (s *Store) createdPath(me network.Member) string {
+	return s.disk.Path("signer", "mirror"+generation(me.MirrorName()), "created")
+}
+
+// mirrorCreated notes that all states of a new mirror key are there, so that one that is missing later was lost.
+func (s *Store) mirrorCreated(me network.Member) error {
+	fresh, err := s.newMirror(me)
+	if err != nil || !fresh || !me.Mirror {
+		return err
+	}
+	return s.disk.Write(tiles.File{Path: s.createdPath(me), Data: []byte(me.MirrorKey + "\n")})
 }
 
 // loadOwner reads the owner's state and compares it with what else this folder knows of the own log.

@@ -217,7 +217,7 @@ func (s *Store) load(o Options, me network.Member) error {
 			s.own = r
 		}
 	}
-	err := errors.Join(s.loadEvidence(), s.loadSuccession(o, me))
+	err := errors.Join(s.mirrorCreated(me), s.loadEvidence(), s.loadSuccession(o, me))
 	if err != nil {
 		return err
 	}

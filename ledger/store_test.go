@@ -120,8 +120,16 @@ func (c *cluster) path(name string) string {
 }
 
 func (c *cluster) options(name string) Options {
-	return Options{Dir: c.path(name), Config: c.cfg, Chain: c.chains[name], Member: name, LogKey: testKey("log " + name),
-		MirrorKey: testKey("mirror " + name), WitnessKey: testKey("witness " + name), Now: c.clock.now}
+	log := testKey("log " + name)
+	if strings.HasSuffix(c.cfg.Origin(name), "/2") { // of its second generation
+		log = testKey("log 2 " + name)
+	}
+	mirror := testKey("mirror " + name)
+	if m, _ := c.cfg.Member(name); strings.HasSuffix(m.MirrorName(), "/2") {
+		mirror = testKey("mirror 2 " + name)
+	}
+	return Options{Dir: c.path(name), Config: c.cfg, Chain: c.chains[name], Member: name, LogKey: log, MirrorKey: mirror,
+		WitnessKey: testKey("witness " + name), Now: c.clock.now}
 }
 
 func (c *cluster) open(name string) *Store {

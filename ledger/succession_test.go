@@ -55,6 +55,7 @@ func (c *cluster) supersede(names ...string) {
 			c.tb.Fatal(err)
 		}
 		pinned := s.Chain().Pinned()
+		c.cfg = s.Config()
 		before := c.options(name)
 		before.Config, before.Chain = s.Config(), s.Chain()
 		if _, err := Open(before); !errors.Is(err, ErrSuperseded) {
