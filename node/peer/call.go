@@ -13,8 +13,8 @@ import (
 // Call sends one request to a member and returns its reply. It dials if there is no connection. The body must be within
 // the kind's bound, and so must the reply.
 //
-// Errors: *RemoteError when the member answered with a refusal, ErrUnreachable when there was no connection, ErrTooLarge,
-// ErrUnknownMember, ErrClosed, ctx's own, or context.DeadlineExceeded after the kind's Timeout. A request is sent a second time
+// Errors: *RemoteError when the member answered with a refusal, ErrUnreachable when there was no connection, ErrOtherVersion,
+// which is one, when the member has another configuration and the kind is for those who have the same, ErrTooLarge, ErrUnknownMember, ErrClosed, ctx's own, or context.DeadlineExceeded after the kind's Timeout. A request is sent a second time
 // when the first connection ended under it (neighbours close superseded connections), so handlers must be idempotent: the
 // ledger's messages are, and a repeated query gets the stored answer.
 func (n *Node) Call(ctx context.Context, member string, kind Kind, body []byte) ([]byte, error) {
@@ -54,12 +54,17 @@ func (nb *neighbour) tryCall(ctx context.Context, kind Kind, body []byte, bound 
 		return nil, err
 	}
 	defer l.leave()
+	if l.other && !kind.crosses() {
+		return nil, ErrOtherVersion
+	}
 	return exchange(ctx, l.conn, kind, body, bound)
 }
 
 // await returns a link to send one request on, which the caller must leave. Without a connection it waits for the dial in
 // progress, or the next one, to end.
 func (nb *neighbour) await(ctx context.Context) (*link, error) {
+	nb.waiting.Add(1)
+	defer nb.waiting.Add(-1)
 	for tries := 0; ; tries++ {
 		nb.mu.Lock()
 		l, attempt, reason := nb.currentLocked(), nb.attempt, nb.lastError

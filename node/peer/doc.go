@@ -8,6 +8,16 @@
 // A neighbour counts as up after an application hello: QUIC lets a client finish its handshake before the server has
 // refused it, so a nil error from Dial means nothing.
 //
+// # Whom a node is connected to
+//
+// There is always a connection to the members that Options.Keep names: gossip's neighbours, and the mirrors, which every owner
+// pushes to. One to any other member is dialled when a call needs it, and closed by the dialler when nothing has used it for a
+// minute. Every member of the configuration may connect. So an ordinary member of a large instance holds some forty connections,
+// and a mirror one for each member, since all push to it.
+//
+// A member with another configuration of the same instance is let in, as one of the two must be behind: on such a connection
+// only those kinds are sent and served that carry the chain of configurations.
+//
 // # One connection per pair
 //
 // Both ends may dial. What a neighbour dialled is its `in` link, what we dialled its `out` link, and each exists at most

@@ -14,6 +14,10 @@ var (
 	ErrClosed = errors.New("peer node closed")
 	// ErrTooLarge says that a body is over its kind's bound.
 	ErrTooLarge = errors.New("message over its bound")
+	// ErrOtherVersion says that the member has another configuration of this instance: only links and successions can be asked for.
+	// Ask it for the links that are missing here. It is an ErrUnreachable, which it is for everything else.
+	ErrOtherVersion = fmt.Errorf("%w: %s: it has another network configuration; compare `grille network show`", ErrUnreachable,
+		CodeWrongNetwork)
 	// ErrProtocol says that the neighbour does not speak the protocol. Nothing it sent was used.
 	ErrProtocol = errors.New("peer protocol violation")
 )
@@ -27,7 +31,7 @@ const (
 	CodeUnknownKind     = "unknown_kind"       // the neighbour does not serve this kind
 	CodeTimeout         = "timeout"            // the handler did not finish in time
 	CodeWrongInstance   = "wrong_instance"     // hello: another network
-	CodeWrongNetwork    = "wrong_network"      // hello: another configuration of this network
+	CodeWrongNetwork    = "wrong_network"      // another configuration of this network: this kind is not served until they agree
 	CodeWrongMember     = "wrong_member"       // hello: a name that is not the key's
 	CodeProtocol        = "protocol_violation" // the request could not be parsed
 	codeMalformedRemote = "malformed_code"     // the neighbour's code is not one

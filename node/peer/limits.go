@@ -12,45 +12,45 @@ const ALPN = "grille/1"
 // Kind says what a request asks for. It is the first byte of a stream.
 type Kind uint8
 
-// The kinds of request. Numbers are wire format: never reuse one.
+// The kinds of request. Numbers are wire format: never reuse one. 3 and 5 were heads told and compared whole.
 const (
-	kindHello       Kind = 1 // who is calling, first stream of a connection; answered by this package
-	KindPush        Kind = 2 // an owner's checkpoint and entries to a mirror; reply: a cosignature
-	KindHead        Kind = 3 // a final head, told to every member
-	KindEntries     Kind = 4 // pull entries of one log; reply: entries
-	KindHeads       Kind = 5 // the head vector, for anti-entropy
-	KindQuery       Kind = 6 // a signed query to its holder; reply: an answer
-	KindReceiptPath Kind = 7 // the path of a promised receipt under a logged beat
-	KindBudget      Kind = 8 // the budget behind an offer's commitment, asked by its holder
+	kindHello       Kind = 1  // who is calling, first stream of a connection; answered by this package
+	KindPush        Kind = 2  // an owner's checkpoint and entries to a mirror; reply: a cosignature
+	KindEntries     Kind = 4  // pull entries of one log; reply: entries
+	KindQuery       Kind = 6  // a signed query to its holder; reply: an answer
+	KindReceiptPath Kind = 7  // the path of a promised receipt under a logged beat
+	KindBudget      Kind = 8  // the budget behind an offer's commitment, asked by its holder
+	KindAnnounce    Kind = 9  // logs and their sizes, told to a neighbour
+	KindPull        Kind = 10 // the final heads of some logs; reply: heads, with entries where they are few
+	KindCompare     Kind = 11 // digests of all heads and of the network's state; reply: what differs, and the time
+	KindStanding    Kind = 12 // what a mirror holds beyond its final heads, asked after a start
+	KindEvidence    Kind = 13 // evidence of contradictions by id
+	KindSuccession  Kind = 14 // what is known on the way to the next configuration
+	KindChain       Kind = 15 // the link to the next configuration
+	KindFresh       Kind = 16 // the newest cosigned head of the asked member's own log
 )
 
 // Kinds lists the kinds that a Handler can get, in wire order.
 func Kinds() []Kind {
-	return []Kind{KindPush, KindHead, KindEntries, KindHeads, KindQuery, KindReceiptPath, KindBudget}
+	return []Kind{KindPush, KindEntries, KindQuery, KindReceiptPath, KindBudget, KindAnnounce, KindPull, KindCompare, KindStanding,
+		KindEvidence, KindSuccession, KindChain, KindFresh}
 }
+
+var kindNames = map[Kind]string{kindHello: "hello", KindPush: "push", KindEntries: "entries", KindQuery: "query",
+	KindReceiptPath: "receipt_path", KindBudget: "budget", KindAnnounce: "announce", KindPull: "pull", KindCompare: "compare",
+	KindStanding: "standing", KindEvidence: "evidence", KindSuccession: "succession", KindChain: "chain", KindFresh: "fresh"}
 
 // String is the kind's stable name, used in logs and metrics.
 func (k Kind) String() string {
-	switch k {
-	case kindHello:
-		return "hello"
-	case KindPush:
-		return "push"
-	case KindHead:
-		return "head"
-	case KindEntries:
-		return "entries"
-	case KindHeads:
-		return "heads"
-	case KindQuery:
-		return "query"
-	case KindReceiptPath:
-		return "receipt_path"
-	case KindBudget:
-		return "budget"
+	if name, ok := kindNames[k]; ok {
+		return name
 	}
 	return "unknown"
 }
+
+// crosses tells whether a kind is served between members that have different configurations of one instance: only what brings
+// the one behind up to date.
+func (k Kind) crosses() bool { return k == KindSuccession || k == KindChain }
 
 // Bound limits one kind of request from one neighbour.
 type Bound struct {
@@ -74,18 +74,31 @@ func DefaultBounds() map[Kind]Bound {
 		kindHello: {Request: 4 * kib, Reply: 4 * kib, Timeout: 5 * time.Second, Concurrent: 1, Rate: 1, Burst: 1},
 		// One push is in flight per mirror. Its body holds at most 1 MiB of entries and a checkpoint.
 		KindPush: {Request: 2 * mib, Reply: 64 * kib, Timeout: 20 * time.Second, Concurrent: 2, Rate: 50, Burst: 100},
-		// A head is a note with a quorum of cosignatures: under 8 KiB for a committee of 31.
-		KindHead: {Request: 64 * kib, Reply: 4 * kib, Timeout: 10 * time.Second, Concurrent: 8, Rate: 100, Burst: 400},
 		// Pulling a log from its start is many requests in a row, so the rate is high and the concurrency low.
 		KindEntries: {Request: 4 * kib, Reply: 2 * mib, Timeout: 20 * time.Second, Concurrent: 2, Rate: 50, Burst: 200},
-		// A vector has one head per member.
-		KindHeads: {Request: 4 * mib, Reply: 4 * mib, Timeout: 10 * time.Second, Concurrent: 2, Rate: 5, Burst: 20},
 		// A query may wait for a free prover. Its answer is a bundle of at most 1 MiB.
 		KindQuery: {Request: 64 * kib, Reply: 2 * mib, Timeout: 90 * time.Second, Concurrent: 32, Rate: 50, Burst: 200},
 		// A path is 32 siblings and an inclusion proof.
 		KindReceiptPath: {Request: 64 * kib, Reply: 256 * kib, Timeout: 10 * time.Second, Concurrent: 8, Rate: 50, Burst: 200},
 		// A budget is two numbers and a salt, asked for once an agreement.
 		KindBudget: {Request: 4 * kib, Reply: 4 * kib, Timeout: 10 * time.Second, Concurrent: 4, Rate: 5, Burst: 20},
+		// One announcement is in flight per neighbour; it has at most 14 bytes a log, of 4,096 logs. With few neighbours they come
+		// every 25 ms at the fastest.
+		KindAnnounce: {Request: 64 * kib, Reply: kib, Timeout: 5 * time.Second, Concurrent: 2, Rate: 50, Burst: 100},
+		// One pull is in flight per neighbour. 32 heads have at most half a megabyte and their entries as much.
+		KindPull: {Request: 4 * kib, Reply: 2 * mib, Timeout: 5 * time.Second, Concurrent: 2, Rate: 50, Burst: 100},
+		// Comparisons are seconds apart. A reply has 14 bytes a log and 32 for each evidence.
+		KindCompare: {Request: kib, Reply: 128 * kib, Timeout: 5 * time.Second, Concurrent: 2, Rate: 5, Burst: 20},
+		// Asked once after a start, and again while there is no quorum. Few logs stand beyond their final heads.
+		KindStanding: {Request: kib, Reply: 2 * mib, Timeout: 10 * time.Second, Concurrent: 1, Rate: 2, Burst: 10},
+		// Evidence is two notes and a proof; eight of them go into a reply.
+		KindEvidence: {Request: 4 * kib, Reply: 1 * mib, Timeout: 10 * time.Second, Concurrent: 1, Rate: 1, Burst: 10},
+		// What is under way to a configuration holds the document, and a signature and a tree a log of each mirror.
+		KindSuccession: {Request: kib, Reply: 16 * mib, Timeout: 20 * time.Second, Concurrent: 1, Rate: 1, Burst: 10},
+		// One link a reply. A member that was away for many versions asks as often.
+		KindChain: {Request: kib, Reply: 16 * mib, Timeout: 20 * time.Second, Concurrent: 1, Rate: 2, Burst: 20},
+		// A head is under 8 KiB for a committee of 31.
+		KindFresh: {Request: kib, Reply: 64 * kib, Timeout: 5 * time.Second, Concurrent: 4, Rate: 5, Burst: 20},
 	}
 }
 
@@ -96,13 +109,24 @@ const (
 	// receiveWindow bounds what a neighbour can make us buffer on a stream before we read it, and twice that on a
 	// connection. quic-go's default is 15 MB a connection.
 	receiveWindow = 1 * mib
+	// firstWindow is what a connection begins with on a stream, and half as much again in all. A thousand connections can make us
+	// buffer 192 MiB of it, and beyond it all together windowBudget.
+	firstWindow  = 128 * kib
+	windowBudget = 64 * mib
+	// bodyBudget bounds the bodies of requests and replies that are held while they are read, handled and written, of all
+	// neighbours together, and neighbourBudget those of one, so that it takes twenty that collude to keep the others waiting. Beyond
+	// them a request is answered with busy.
+	bodyBudget      = 512 * mib
+	neighbourBudget = 24 * mib
+	// idleAfter is how long a connection that is not kept stays without a request.
+	idleAfter = time.Minute
 	// keepAlive holds middleboxes open and notices a dead neighbour within idleTimeout.
 	keepAlive   = 10 * time.Second
 	idleTimeout = 30 * time.Second
 	// handshakeTimeout bounds a handshake and, again, the hello after it.
 	handshakeTimeout = 5 * time.Second
-	// pendingHellos bounds connections that are past TLS and not yet past the hello.
-	pendingHellos = 64
+	// pendingHellos bounds connections that are past TLS and not yet past the hello. A mirror that restarts is dialled by all.
+	pendingHellos = 128
 	// retireGrace is how long a superseded link may finish what is in flight on it.
 	retireGrace = 10 * time.Second
 	// lingerRefused is how long a refused dialler has to read why.

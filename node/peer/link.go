@@ -14,15 +14,25 @@ type link struct {
 	conn        *quic.Conn
 	dialled     bool   // by us
 	incarnation string // of the other end's process
+	other       bool   // the other end has another configuration: only kinds that cross versions are served and sent
 
 	mu       sync.Mutex // guards what follows
 	inFlight int
+	used     time.Time // when a request began or ended last
 	retiring bool
 	idle     chan struct{} // closed when retiring and nothing is in flight
 }
 
-func newLink(conn *quic.Conn, dialled bool, incarnation string) *link {
-	return &link{conn: conn, dialled: dialled, incarnation: incarnation, idle: make(chan struct{})}
+func newLink(conn *quic.Conn, dialled bool, theirs hello, digest string) *link {
+	return &link{conn: conn, dialled: dialled, incarnation: theirs.Incarnation, other: theirs.Configuration != digest,
+		used: time.Now(), idle: make(chan struct{})}
+}
+
+// unused tells since when no request has been in flight; false while one is, or when l is on its way out.
+func (l *link) unused() (time.Time, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.used, l.inFlight == 0 && !l.retiring
 }
 
 // usable tells whether a new request of ours may start on l.
@@ -41,6 +51,7 @@ func (l *link) enter(own bool) bool {
 		return false
 	}
 	l.inFlight++
+	l.used = time.Now()
 	return true
 }
 
@@ -48,6 +59,7 @@ func (l *link) leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inFlight--
+	l.used = time.Now()
 	l.signalIdle()
 }
 

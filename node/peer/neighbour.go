@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -22,9 +24,12 @@ import (
 type neighbour struct {
 	node   *Node
 	member Member
+	kept   bool           // there should always be a connection; else it is made on demand
 	gates  map[Kind]*gate // fixed; what the neighbour may ask of us
+	bodies budget         // bytes of its requests and our replies
 
-	kick chan struct{} // a caller wants a connection now
+	kick    chan struct{} // a caller wants a connection now
+	waiting atomic.Int32  // callers that do
 
 	mu        sync.Mutex // guards what follows
 	in, out   *link      // dialled by it, dialled by us
@@ -44,7 +49,7 @@ type gate struct {
 func newNeighbour(n *Node, m Member) *neighbour {
 	nb := &neighbour{
 		node: n, member: m, gates: map[Kind]*gate{}, kick: make(chan struct{}, 1),
-		since: time.Now(), attempt: make(chan struct{}),
+		since: time.Now(), attempt: make(chan struct{}), bodies: budget{limit: n.tuning.neighbourBodies},
 	}
 	for kind, b := range n.bounds {
 		nb.gates[kind] = &gate{bound: b, rate: rate.NewLimiter(b.Rate, b.Burst), slots: make(chan struct{}, b.Concurrent)}
@@ -76,9 +81,15 @@ func (nb *neighbour) currentLocked() *link {
 func (nb *neighbour) status() Status {
 	nb.mu.Lock()
 	defer nb.mu.Unlock()
-	s := Status{Member: nb.member.Name, Up: nb.currentLocked() != nil, Since: nb.since}
+	s := Status{Member: nb.member.Name, Kept: nb.kept, Since: nb.since}
+	if l := nb.currentLocked(); l != nil {
+		s.Up, s.OtherVersion = !l.other, l.other
+	}
 	if !s.Up {
 		s.Reason = nb.lastError
+	}
+	if s.OtherVersion {
+		s.Reason = ErrOtherVersion.Error()
 	}
 	return s
 }
@@ -135,7 +146,8 @@ func (nb *neighbour) drop(l *link) {
 
 // changedLocked notes a change between up and down: +1 came up, -1 went down, 0 neither.
 func (nb *neighbour) changedLocked() int {
-	up := nb.currentLocked() != nil
+	l := nb.currentLocked()
+	up := l != nil && !l.other
 	if up == nb.wasUp {
 		return 0
 	}
@@ -150,10 +162,14 @@ func (nb *neighbour) announce(change int) {
 	if change == 0 {
 		return
 	}
+	level := slog.LevelInfo
+	if !nb.kept { // comes and goes
+		level = slog.LevelDebug
+	}
 	if change > 0 {
-		nb.node.log.Info("neighbour up", logkey.Member, nb.member.Name)
+		nb.node.log.Log(nb.node.ctx, level, "neighbour up", logkey.Member, nb.member.Name)
 	} else {
-		nb.node.log.Info("neighbour down", logkey.Member, nb.member.Name)
+		nb.node.log.Log(nb.node.ctx, level, "neighbour down", logkey.Member, nb.member.Name)
 	}
 	if nb.node.opts.OnChange != nil {
 		nb.node.opts.OnChange(nb.member.Name, change > 0)
@@ -183,8 +199,9 @@ func (nb *neighbour) closeAll(code quic.ApplicationErrorCode, reason string) {
 	}
 }
 
-// maintain keeps a connection to the neighbour until the node closes: it dials whenever there is none, at growing,
-// jittered intervals while that fails, and at once (but never more often than redialGap) when a caller waits.
+// maintain sees to the connection to the neighbour until the node closes. To one that is kept it dials whenever there is none, at
+// growing, jittered intervals while that fails, and at once (but never more often than redialGap) when a caller waits. To the
+// others it dials when a caller waits, and closes what it dialled when nothing has used it for idleAfter.
 func (nb *neighbour) maintain() {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = redialFirst, redialMax
@@ -192,7 +209,13 @@ func (nb *neighbour) maintain() {
 	for nb.node.ctx.Err() == nil {
 		if nb.current() != nil {
 			pause.Reset()
-			nb.sleep(redialMax)
+			nb.closeIdle()
+			nb.sleep(min(redialMax, nb.node.tuning.idleAfter))
+			continue
+		}
+		if !nb.kept && nb.waiting.Load() == 0 {
+			pause.Reset()
+			nb.rest()
 			continue
 		}
 		err := nb.dial()
@@ -222,6 +245,28 @@ func (nb *neighbour) sleep(d time.Duration) {
 	}
 }
 
+// rest waits until somebody wants a connection.
+func (nb *neighbour) rest() {
+	select {
+	case <-nb.kick:
+	case <-nb.node.ctx.Done():
+	}
+}
+
+// closeIdle retires a connection that was dialled on demand and is not used any more. The dialler alone does that, as of two
+// connections: what the other end dialled is its to close.
+func (nb *neighbour) closeIdle() {
+	nb.mu.Lock()
+	l := nb.out
+	nb.mu.Unlock()
+	if nb.kept || l == nil {
+		return
+	}
+	if since, ok := l.unused(); ok && time.Since(since) >= nb.node.tuning.idleAfter {
+		nb.node.start(func() { l.retire(nb.node.ctx) })
+	}
+}
+
 func (nb *neighbour) pause(d time.Duration) {
 	select {
 	case <-time.After(d):
@@ -244,16 +289,17 @@ func (nb *neighbour) dial() error {
 		}
 		return nil
 	})
-	conn, err := n.transport.Dial(ctx, addr, conf, quicConfig())
+	conn, err := n.transport.Dial(ctx, addr, conf, n.quicConfig())
 	if err != nil {
 		return fmt.Errorf("dialling %s: %w", nb.member.Name, err)
 	}
+	n.windows.watch(conn)
 	theirs, err := nb.sayHello(ctx, conn)
 	if err != nil {
 		_ = conn.CloseWithError(codeRefused, "hello failed")
 		return fmt.Errorf("greeting %s: %w", nb.member.Name, err)
 	}
-	nb.adopt(newLink(conn, true, theirs.Incarnation))
+	nb.adopt(newLink(conn, true, theirs, n.opts.Network.Digest))
 	return nil
 }
 
@@ -280,13 +326,12 @@ func (n *Node) hello() hello {
 	}
 }
 
-// checkHello compares what the neighbour says with what its key and our configuration say.
+// checkHello compares what the neighbour says with what its key and our configuration say. Another configuration of the instance
+// is let pass: one of the two is behind and needs the other to learn so.
 func (nb *neighbour) checkHello(h hello) error {
 	switch {
 	case h.Instance != nb.node.opts.Network.Instance:
 		return &RemoteError{CodeWrongInstance, "the neighbour belongs to another instance"}
-	case h.Configuration != nb.node.opts.Network.Digest:
-		return &RemoteError{CodeWrongNetwork, "the neighbour has another network configuration; compare `grille network show`"}
 	case h.Member != nb.member.Name:
 		return &RemoteError{CodeWrongMember, "the neighbour's name is not its key's"}
 	}

@@ -45,8 +45,11 @@ type Options struct {
 	Key     ed25519.PrivateKey // this gateway's transport key, the one that Network names
 	Listen  string             // UDP host:port; port 0 picks one
 	Handler Handler
-	Bounds  map[Kind]Bound // nil: DefaultBounds
-	Logger  *slog.Logger   // nil: discard
+	// Keep names the members that there should always be a connection to; to the others one is made when a call needs it, and
+	// closed when it has not been used for a minute. Every member may connect to this node. Nil: all.
+	Keep   []string
+	Bounds map[Kind]Bound // nil: DefaultBounds
+	Logger *slog.Logger   // nil: discard
 	// OnChange is told when a neighbour comes up or goes down. It runs on a connection's goroutine and must not block.
 	OnChange func(member string, up bool)
 }
@@ -63,6 +66,9 @@ type Node struct {
 	neighbours  map[string]*neighbour // by member name; fixed after Listen
 	byKey       map[string]*neighbour // by transport key; fixed after Listen
 	hellos      chan struct{}         // slots for connections before their hello
+	bodies      budget                // bytes of all requests and replies
+	windows     *windows
+	tuning      tuning
 
 	ctx    context.Context // ends when Close begins
 	cancel context.CancelFunc
@@ -73,10 +79,20 @@ type Node struct {
 
 // Listen opens the UDP socket and starts to accept and to dial. The caller must Close the node.
 func Listen(opts Options) (*Node, error) {
+	return listen(opts, tuning{idleAfter, bodyBudget, neighbourBudget, windowBudget})
+}
+
+// tuning is what tests make smaller.
+type tuning struct {
+	idleAfter                       time.Duration
+	bodies, neighbourBodies, window int64
+}
+
+func listen(opts Options, tune tuning) (*Node, error) {
 	n := &Node{
 		opts: opts, bounds: opts.Bounds, log: opts.Logger, incarnation: newIncarnation(),
 		neighbours: map[string]*neighbour{}, byKey: map[string]*neighbour{},
-		hellos: make(chan struct{}, pendingHellos),
+		hellos: make(chan struct{}, pendingHellos), tuning: tune, bodies: budget{limit: tune.bodies}, windows: newWindows(tune.window),
 	}
 	if n.bounds == nil {
 		n.bounds = DefaultBounds()
@@ -118,6 +134,7 @@ func (n *Node) learnMembers() error {
 			continue
 		}
 		nb := newNeighbour(n, m)
+		nb.kept = n.opts.Keep == nil || slices.Contains(n.opts.Keep, m.Name)
 		if n.neighbours[m.Name] != nil || n.byKey[string(m.Key)] != nil {
 			return fmt.Errorf("opening peer node: member %s: name or transport key twice", m.Name)
 		}
@@ -145,7 +162,7 @@ func (n *Node) open() error {
 		StatelessResetKey:   &reset,
 		VerifySourceAddress: func(net.Addr) bool { return !unvalidated.Allow() },
 	}
-	n.listener, err = n.transport.Listen(tlsConfig(n.cert.Certificate, n.acceptsKey), quicConfig())
+	n.listener, err = n.transport.Listen(tlsConfig(n.cert.Certificate, n.acceptsKey), n.quicConfig())
 	if err != nil {
 		return errors.Join(fmt.Errorf("opening peer node: %w", err), n.transport.Close(), socket.Close())
 	}
@@ -166,14 +183,20 @@ func newIncarnation() string {
 	return hex.EncodeToString(b[:])
 }
 
+func (n *Node) quicConfig() *quic.Config {
+	c := quicConfig()
+	c.AllowConnectionWindowIncrease = n.windows.allow
+	return c
+}
+
 func quicConfig() *quic.Config {
 	return &quic.Config{
 		HandshakeIdleTimeout:           handshakeTimeout,
 		MaxIdleTimeout:                 idleTimeout,
 		KeepAlivePeriod:                keepAlive,
-		InitialStreamReceiveWindow:     256 * kib,
+		InitialStreamReceiveWindow:     firstWindow,
 		MaxStreamReceiveWindow:         receiveWindow,
-		InitialConnectionReceiveWindow: 512 * kib,
+		InitialConnectionReceiveWindow: firstWindow * 3 / 2,
 		MaxConnectionReceiveWindow:     2 * receiveWindow,
 		MaxIncomingStreams:             streamsPerPeer,
 		MaxIncomingUniStreams:          -1,
@@ -204,10 +227,12 @@ func (n *Node) Addr() net.Addr { return n.listener.Addr() }
 
 // Status tells how one neighbour is.
 type Status struct {
-	Member string
-	Up     bool
-	Since  time.Time // of the last change
-	Reason string    // why the last attempt to reach it failed, empty when it is up
+	Member       string
+	Up           bool
+	Kept         bool      // there should be a connection; without one that is not kept nothing is wrong
+	OtherVersion bool      // connected, but it has another network configuration
+	Since        time.Time // of the last change
+	Reason       string    // why the last attempt to reach it failed, empty when it is up
 }
 
 // Peers tells the state of every neighbour, by name.
@@ -228,7 +253,28 @@ func (n *Node) Peers() []Status {
 // Up tells whether there is a connection to the member.
 func (n *Node) Up(member string) bool {
 	nb := n.neighbours[member]
-	return nb != nil && nb.current() != nil
+	return nb != nil && nb.status().Up
+}
+
+// Connections counts the connections of this node that are past their hello.
+func (n *Node) Connections() int {
+	count := 0
+	for _, nb := range n.neighbours {
+		count += nb.links()
+	}
+	return count
+}
+
+func (nb *neighbour) links() int {
+	nb.mu.Lock()
+	defer nb.mu.Unlock()
+	count := 0
+	for _, l := range []*link{nb.in, nb.out} {
+		if l != nil {
+			count++
+		}
+	}
+	return count
 }
 
 // Close ends all connections, then the transport, and waits for every handler to return. Calls in flight fail.

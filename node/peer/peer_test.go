@@ -338,7 +338,8 @@ func TestRateLimit(t *testing.T) {
 	q := bounds[KindQuery]
 	q.Rate, q.Burst = 0.001, 3
 	bounds[KindQuery] = q
-	startNode(t, net, "b", func(o *Options) { o.Bounds = bounds })
+	b := startNode(t, net, "b", func(o *Options) { o.Bounds = bounds })
+	eventually(t, 5*time.Second, "one connection", func() bool { return a.Connections() == 1 && b.Connections() == 1 })
 	for i := range 4 {
 		_, err := a.Call(t.Context(), "b", KindQuery, nil)
 		var refusal *RemoteError
@@ -347,7 +348,7 @@ func TestRateLimit(t *testing.T) {
 			t.Errorf("call %d: %v", i, err)
 		}
 	}
-	if _, err := a.Call(t.Context(), "b", KindHeads, nil); err != nil {
+	if _, err := a.Call(t.Context(), "b", KindEntries, nil); err != nil {
 		t.Errorf("another kind: %v", err)
 	}
 }
@@ -419,7 +420,7 @@ func TestCrossingDialsKeepOneConnection(t *testing.T) {
 		for i, to := range []string{"b", "a"} {
 			wg.Go(func() {
 				for range 50 {
-					if _, err := nodes[i].Call(t.Context(), to, KindHead, []byte("x")); err != nil {
+					if _, err := nodes[i].Call(t.Context(), to, KindAnnounce, []byte("x")); err != nil {
 						failed.Add(1)
 						t.Logf("round %d: %v", round, err)
 					}
@@ -439,18 +440,6 @@ func TestCrossingDialsKeepOneConnection(t *testing.T) {
 			}
 		}
 	}
-}
-
-func (nb *neighbour) links() int {
-	nb.mu.Lock()
-	defer nb.mu.Unlock()
-	count := 0
-	for _, l := range []*link{nb.in, nb.out} {
-		if l != nil {
-			count++
-		}
-	}
-	return count
 }
 
 func TestCloseEndsCalls(t *testing.T) {

@@ -19,6 +19,7 @@ func (n *Node) acceptLoop() {
 		if err != nil {
 			return // the listener was closed
 		}
+		n.windows.watch(conn)
 		select {
 		case n.hellos <- struct{}{}:
 		default:
@@ -68,7 +69,7 @@ func (n *Node) answerHello(ctx context.Context, conn *quic.Conn) (*link, *neighb
 		return nil, nil, err
 	}
 	bound := n.bounds[kindHello]
-	_, body, err := readRequest(stream, func(k Kind) (int, bool) { return bound.Request, k == kindHello })
+	_, body, err := readRequest(stream, func(k Kind, _ uint32) (int, bool) { return bound.Request, k == kindHello })
 	var theirs hello
 	if err == nil {
 		theirs, err = parseHello(body, bound.Request)
@@ -83,7 +84,7 @@ func (n *Node) answerHello(ctx context.Context, conn *quic.Conn) (*link, *neighb
 	if err := n.replyHello(stream); err != nil {
 		return nil, nil, fmt.Errorf("answering hello of %s: %w", nb.member.Name, err)
 	}
-	return newLink(conn, false, theirs.Incarnation), nb, nil
+	return newLink(conn, false, theirs, n.opts.Network.Digest), nb, nil
 }
 
 func (n *Node) replyHello(stream *quic.Stream) error {
@@ -109,7 +110,7 @@ func (nb *neighbour) serve(l *link) {
 			return
 		}
 		l.enter(false)
-		if !nb.node.start(func() { defer l.leave(); nb.answer(stream) }) {
+		if !nb.node.start(func() { defer l.leave(); nb.answer(l, stream) }) {
 			l.leave()
 			l.close(codeGoodbye, "closing")
 			return
@@ -118,18 +119,25 @@ func (nb *neighbour) serve(l *link) {
 }
 
 // answer serves one stream. Its time is bounded three times over: to read the request, to handle it, to write the reply.
-func (nb *neighbour) answer(stream *quic.Stream) {
+func (nb *neighbour) answer(l *link, stream *quic.Stream) {
 	if err := stream.SetDeadline(time.Now().Add(readTimeout)); err != nil {
 		refuse(stream, &RemoteError{CodeInternal, "internal error"})
 		return
 	}
-	kind, body, release, err := nb.admit(stream)
-	defer release()
+	a := admission{nb: nb, other: l.other}
+	defer a.release()
+	kind, body, err := readRequest(stream, a.admit)
+	if a.denied != nil {
+		err = a.denied
+	}
 	if err != nil {
 		refuse(stream, refusalFor(err))
 		return
 	}
 	reply, err := nb.handle(stream, kind, body)
+	if err == nil && !a.charge(len(reply)) {
+		err = errBusy
+	}
 	if err != nil {
 		refuse(stream, refusalFor(err))
 		return
@@ -145,33 +153,70 @@ func (nb *neighbour) answer(stream *quic.Stream) {
 	_ = stream.Close() // fails only on a stream that is cancelled already
 }
 
-// admit reads a request if the neighbour may make it now. The kind's slot and rate are taken after the kind's byte and
-// before the body, so that excess costs us five bytes.
-func (nb *neighbour) admit(stream *quic.Stream) (Kind, []byte, func(), error) {
-	release := func() {}
-	var denied error
-	kind, body, err := readRequest(stream, func(kind Kind) (int, bool) {
-		g := nb.gates[kind]
-		if g == nil || kind == kindHello { // a second hello is no request
-			return 0, false
-		}
-		if !g.rate.Allow() {
-			denied = &RemoteError{CodeRateLimited, "too many requests of this kind a second"}
-			return 0, false
-		}
-		select {
-		case g.slots <- struct{}{}:
-			release = func() { <-g.slots }
-			return g.bound.Request, true
-		default:
-			denied = &RemoteError{CodeBusy, "too many requests of this kind in progress"}
-			return 0, false
-		}
-	})
-	if denied != nil {
-		err = denied
+// errBusy is what a neighbour is told whose request, or the reply to it, does not fit what may be held now.
+var errBusy = &RemoteError{CodeBusy, "too much is in progress"}
+
+// admission is what one request holds of its neighbour's share and of everybody's.
+type admission struct {
+	nb     *neighbour
+	other  bool // the neighbour has another configuration
+	denied *RemoteError
+	slot   chan struct{}
+	bytes  int64
+}
+
+// admit decides whether the neighbour may make a request of a kind now. The kind's slot and rate and the bytes are taken after
+// the request's head and before its body, so that excess costs us five bytes.
+func (a *admission) admit(kind Kind, length uint32) (int, bool) {
+	g := a.nb.gates[kind]
+	switch {
+	case g == nil || kind == kindHello: // a second hello is no request
+		return 0, false
+	case a.other && !kind.crosses():
+		a.denied = &RemoteError{CodeWrongNetwork, "the neighbour has another network configuration"}
+	case !g.rate.Allow():
+		a.denied = &RemoteError{CodeRateLimited, "too many requests of this kind a second"}
+	case int64(length) > int64(g.bound.Request):
+		return g.bound.Request, true // refused by readBody, without a slot
+	case !a.take(g.slots):
+		a.denied = &RemoteError{CodeBusy, "too many requests of this kind in progress"}
+	case !a.charge(int(length)):
+		a.denied = errBusy
+	default:
+		return g.bound.Request, true
 	}
-	return kind, body, release, err
+	return 0, false
+}
+
+func (a *admission) take(slots chan struct{}) bool {
+	select {
+	case slots <- struct{}{}:
+		a.slot = slots
+		return true
+	default:
+		return false
+	}
+}
+
+// charge takes bytes off the neighbour's budget and everybody's.
+func (a *admission) charge(n int) bool {
+	if !a.nb.bodies.take(int64(n)) {
+		return false
+	}
+	if !a.nb.node.bodies.take(int64(n)) {
+		a.nb.bodies.give(int64(n))
+		return false
+	}
+	a.bytes += int64(n)
+	return true
+}
+
+func (a *admission) release() {
+	a.nb.bodies.give(a.bytes)
+	a.nb.node.bodies.give(a.bytes)
+	if a.slot != nil {
+		<-a.slot
+	}
 }
 
 func (nb *neighbour) handle(stream *quic.Stream, kind Kind, body []byte) ([]byte, error) {

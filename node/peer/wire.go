@@ -32,19 +32,19 @@ func writeRequest(w io.Writer, kind Kind, body []byte) error {
 	return err
 }
 
-// readRequest reads one request. bound gives the limit of a kind, false for a kind that is not served. On ErrTooLarge and
-// errUnknownKind the stream still has the body on it.
-func readRequest(r io.Reader, bound func(Kind) (int, bool)) (Kind, []byte, error) {
+// readRequest reads one request. bound gives the limit of a kind, false if a body of so many bytes is not to be read. On
+// ErrTooLarge and errUnknownKind the stream still has the body on it.
+func readRequest(r io.Reader, bound func(kind Kind, length uint32) (int, bool)) (Kind, []byte, error) {
 	var head [5]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return 0, nil, fmt.Errorf("%w: reading request: %w", ErrProtocol, err)
 	}
-	kind := Kind(head[0])
-	limit, ok := bound(kind)
+	kind, length := Kind(head[0]), binary.BigEndian.Uint32(head[1:])
+	limit, ok := bound(kind, length)
 	if !ok {
 		return kind, nil, errUnknownKind
 	}
-	body, err := readBody(r, binary.BigEndian.Uint32(head[1:]), limit)
+	body, err := readBody(r, length, limit)
 	return kind, body, err
 }
 

@@ -11,7 +11,7 @@ func FuzzReadRequest(f *testing.F) {
 	f.Add([]byte{byte(KindQuery), 0xff, 0xff, 0xff, 0xff})
 	f.Add([]byte{9, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		kind, body, err := readRequest(bytes.NewReader(data), func(k Kind) (int, bool) { return 1000, k == KindQuery })
+		kind, body, err := readRequest(bytes.NewReader(data), func(k Kind, _ uint32) (int, bool) { return 1000, k == KindQuery })
 		if err != nil {
 			return
 		}
