@@ -35,7 +35,7 @@ func (s *Store) Hear(member string, heads []Head, standing [][]byte) error {
 		}
 	}
 	for _, data := range standing {
-		if err := s.stand(data); err != nil {
+		if err := s.stand(member, data); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -92,8 +92,9 @@ func (s *Store) maySign() error {
 	}
 }
 
-// stand takes a checkpoint that its owner signed and somebody holds.
-func (s *Store) stand(data []byte) error {
+// stand takes a checkpoint that its owner signed and somebody holds. An owner's own word sets no floor: it may have signed more
+// than it is bringing to a quorum now, and a mirror that waited for that would never cosign this.
+func (s *Store) stand(member string, data []byte) error {
 	c, err := note.Parse(data)
 	if err != nil {
 		return err
@@ -113,7 +114,7 @@ func (s *Store) stand(data []byte) error {
 	if r == s.own {
 		return s.stopping(fmt.Errorf("%w: others hold size %d, here are %d", ErrRolledBack, c.Tree.N, r.verified.N))
 	}
-	if c.Tree.N > r.floor.Tree.N {
+	if c.Tree.N > r.floor.Tree.N && r.owner != member {
 		r.floor = c
 	}
 	return nil

@@ -129,6 +129,24 @@ func TestRestoredMirrorSignsNothingSmaller(t *testing.T) {
 	}
 }
 
+// An owner signs more while a mirror starts, and tells it so. The mirror cosigns what the owner is bringing to a quorum first.
+func TestOwnersNewestCheckpointDoesNotHoldUpTheOneBefore(t *testing.T) {
+	c := newCluster(t)
+	c.append("GOV/tax", batchEntry(1)) // being pushed
+	c.append("GOV/tax", batchEntry(2)) // signed, and next
+	if err := c.stores["GOV/civil"].Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := c.openSilent("GOV/civil")
+	if err := errors.Join(s.Hear("GOV/tax", nil, c.stores["GOV/tax"].Standing()), s.Hear("GOV/health", nil, nil)); err != nil {
+		t.Fatal(err)
+	}
+	p, ok := c.stores["GOV/tax"].Outgoing("GOV/civil")
+	if reply, err := s.AddCheckpoint(p); !ok || err != nil || len(reply.Cosignature) == 0 || reply.Size != 1 {
+		t.Errorf("%+v, %v", reply, err)
+	}
+}
+
 // Two mirrors that were shown two histories find out by telling one another where they stand, even when only one of them
 // can prove it.
 func TestForkIsFoundByStanding(t *testing.T) {

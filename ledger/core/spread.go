@@ -130,6 +130,16 @@ func (s *Spread) Fetched(log int, size uint64) {
 	}
 }
 
+// Known tells whether heads of these sizes, or larger ones, are held or were fetched.
+func (s *Spread) Known(marks []Mark) bool {
+	for _, m := range marks {
+		if s.known(m.Log) && m.Size > max(uint64(s.logs[m.Log].held.N), s.logs[m.Log].heard) {
+			return false
+		}
+	}
+	return true
+}
+
 // Marks returns the sizes and roots of all heads here, by log.
 func (s *Spread) Marks() []Mark {
 	var out []Mark

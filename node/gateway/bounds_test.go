@@ -5,6 +5,7 @@ import (
 
 	"github.com/grille-gateway/grille/exchange/bundle"
 	"github.com/grille-gateway/grille/ledger"
+	"github.com/grille-gateway/grille/ledger/note"
 	"github.com/grille-gateway/grille/node/peer"
 )
 
@@ -17,7 +18,7 @@ func TestBoundsFitTheMessages(t *testing.T) {
 	}{
 		{"push", b[peer.KindPush].Request, ledger.MaxMessage},
 		{"push reply", b[peer.KindPush].Reply, ledger.MaxLine + 64},
-		{"head", b[peer.KindHead].Request, 17 << 10},
+		{"fresh head", b[peer.KindFresh].Reply, note.MaxSize},
 		{"entries", b[peer.KindEntries].Reply, ledger.MaxMessage},
 		{"query", b[peer.KindQuery].Request, bundle.MaxQuery},
 		{"answer", b[peer.KindQuery].Reply, bundle.MaxBundle + bundle.MaxRefusal},

@@ -241,6 +241,7 @@ func (g *Gateway) connect() error {
 	g.peers, err = peer.Listen(peer.Options{
 		Network: peer.Network{Instance: g.network.Instance, Digest: g.network.Digest(), Members: members},
 		Self:    g.member.Name, Key: g.keys.Transport, Listen: g.settings.Peer.Listen, Handler: g.handle, Bounds: bounds,
+		Keep:   gossip.Keep(g.network, g.member.Name),
 		Logger: g.log,
 		OnChange: func(member string, up bool) {
 			if up {

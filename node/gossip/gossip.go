@@ -1,16 +1,18 @@
-// Package gossip moves ledger messages between this gateway's store and its neighbours.
+// Package gossip moves ledger messages between this gateway's store and the other members.
 //
 // It decides when to send what to whom and nothing else: every signature, hash and bound is checked by the store, so a
-// neighbour that lies here costs time and no truth. What arrives is at most a message late.
+// member that lies here costs time and no truth. What arrives is at most a message late. It is the same for 3 members and for
+// 1,000: connections are kept to the mirrors and to some neighbours (core.Neighbours), not to everybody.
 //
-//	Append -> Changed -> push to every mirror at once, one in flight each -> Cosigned
-//	quorum -> a new final head -> told to every member, the newest only
-//	a head ahead of our copy -> entries pulled from its owner, or from any member that has them
-//	every few seconds -> heads compared with one random member, which mends whatever the above missed
+//	Append -> Changed -> push to every mirror at once, one in flight each -> Cosigned            (push.go)
+//	quorum -> a new final head -> announced to neighbours, which pull it and announce it further (spread.go, core.Spread)
+//	a head far ahead of our copy, a fenced log -> entries pulled, run after run, from whoever has them (pull.go)
+//	every few seconds -> heads, state and clocks compared with one random member                 (compare.go)
+//	evidence, standing checkpoints, successions, links -> pulled when a member's state differs   (state.go)
 //
-// After a start nothing is pushed and nothing cosigned before a quorum of mirrors (ourselves included) has told its heads:
-// if one of them holds a larger checkpoint of our own log than we do, this folder is an old copy, and the store refuses to
-// sign (ledger.ErrRolledBack). This is a tripwire for restored snapshots, not a proof.
+// After a start the store signs nothing before a quorum of mirrors has told its heads and what else it holds (start.go): if one
+// of them holds a larger checkpoint of our own log than we do, this folder is an old copy, and the store refuses to sign
+// (ledger.ErrRolledBack). This is a tripwire for restored snapshots, not a proof.
 package gossip
 
 import (
@@ -18,12 +20,15 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/grille-gateway/grille/ledger"
+	"github.com/grille-gateway/grille/ledger/core"
 	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/node/logkey"
 	"github.com/grille-gateway/grille/node/peer"
@@ -34,14 +39,19 @@ type Store interface {
 	Outgoing(mirror string) (ledger.Push, bool)
 	Cosigned(mirror string, r ledger.PushReply) error
 	Changed() <-chan struct{}
-	Hear(member string, heads []ledger.Head, standing [][]byte) error
 	AddCheckpoint(p ledger.Push) (ledger.PushReply, error)
 	AddHead(h ledger.Head) (behind bool, err error)
 	AddEntries(origin string, e ledger.Entries) error
-	Heads() []ledger.Head
 	Read(origin string, from, to uint64) ([][]byte, error)
 	Final(origin string) (ledger.Head, bool)
 	Stored(origin string) uint64
+	Wants() []ledger.Want
+	Hear(member string, heads []ledger.Head, standing [][]byte) error
+	Heard() <-chan struct{}
+	Standing() [][]byte
+	Evidence() [][]byte
+	AddEvidence(data []byte) (fresh bool, err error)
+	ObserveClock(member string, offset time.Duration)
 }
 
 // Caller sends a request to a member. peer.Node is one.
@@ -49,44 +59,61 @@ type Caller interface {
 	Call(ctx context.Context, member string, kind peer.Kind, body []byte) ([]byte, error)
 }
 
-// Options are what gossip needs. All but Logger, Rand and the intervals are required.
+// Versions is what the store knows of the chain of configurations, as documents.
+type Versions interface {
+	// Succession returns what is known on the way to the next version; nil if nothing.
+	Succession() []byte
+	AddSuccession(data []byte) error
+	// Link returns the link that leads to a version.
+	Link(version int) ([]byte, bool)
+	AddLink(data []byte) error
+}
+
+// Options are what gossip needs. Store, Peers, Config and Member are required.
 type Options struct {
 	Store  Store
 	Peers  Caller
 	Config *network.Configuration
 	Member string // this gateway's
 	Logger *slog.Logger
+	Now    func() time.Time // nil: time.Now; what other members are told the time by
 
+	// Versions, if set, is what carries the instance from one configuration to the next.
+	Versions Versions
 	// OnFinal, if set, is told how long a new final head took since its entries were first sent out.
 	OnFinal func(time.Duration)
-	// Compare is the interval of comparing heads with a random member, 3 s if zero, jittered by half.
+	// Compare is the interval of comparing with a random member, jittered by half. 0: 3 s where everybody is a neighbour, else 10 s,
+	// since each comparison may need a connection.
 	Compare time.Duration
-	// Tick is how often heartbeats that are due are looked for, 1 s if zero.
+	// Tick is how often heartbeats that are due, and changes that nobody told of, are looked for, 1 s if zero.
 	Tick time.Duration
 }
 
 // Gossip is the traffic of one gateway. Run it once; Handle may be called as soon as New has returned.
 type Gossip struct {
-	o       Options
-	origin  string   // our own log
-	others  []string // all members but us
-	mirrors []string // those of them that mirror
+	o          Options
+	origin     string         // our own log
+	origins    []string       // of all logs, by number
+	numbers    map[string]int // by origin
+	others     []string       // all members but us
+	neighbours []string
+	mirrors    []string // those of the others that mirror
+	isMirror   bool     // this member is one
 
 	wakePush map[string]chan struct{} // by mirror; fixed
-	wakeHead map[string]chan struct{} // by member; fixed
+	kicked   chan struct{}            // the spread has something to do
+	wanted   chan struct{}            // entries are to be pulled
+	asked    chan string              // members to compare with at once
+	ahead    chan string              // members with another configuration, to be asked for links
 
-	heard chan struct{} // closed when a quorum of mirrors has told its heads
+	tasks sync.WaitGroup // what the loops of Run started
 
-	mu      sync.Mutex           // guards what follows
-	sentAt  map[uint64]time.Time // size of our log -> when it was first pushed, until final
-	pulling map[string]pull      // by origin: what is wanted
-	wanted  chan struct{}        // pulling has something new
-}
-
-// pull says how far a log should be fetched and who is known to have it.
-type pull struct {
-	head ledger.Head
-	from string
+	mu     sync.Mutex // guards what follows
+	spread *core.Spread
+	moved  chan struct{}        // closed and replaced when a pull has ended
+	sentAt map[uint64]time.Time // size of our log -> when it was first pushed, until final
+	state  state
+	lately map[string]time.Time // members that were compared with because their state differs, and when
 }
 
 // New prepares gossip; nothing is sent before Run.
@@ -94,53 +121,97 @@ func New(o Options) *Gossip {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.Compare == 0 {
-		o.Compare = 3 * time.Second
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Tick == 0 {
 		o.Tick = time.Second
 	}
+	if o.Compare == 0 {
+		o.Compare = 3 * time.Second
+		if len(o.Config.Members) > core.FullMesh {
+			o.Compare = 10 * time.Second
+		}
+	}
 	g := &Gossip{
-		o: o, origin: o.Config.Origin(o.Member),
-		wakePush: map[string]chan struct{}{}, wakeHead: map[string]chan struct{}{},
-		sentAt: map[uint64]time.Time{}, pulling: map[string]pull{}, wanted: make(chan struct{}, 1),
-		heard: make(chan struct{}),
+		o: o, origin: o.Config.Origin(o.Member), origins: o.Config.Logs(), numbers: map[string]int{},
+		neighbours: neighbours(o.Config, o.Member), wakePush: map[string]chan struct{}{},
+		kicked: make(chan struct{}, 1), wanted: make(chan struct{}, 1), asked: make(chan string, 16), ahead: make(chan string, 16),
+		moved: make(chan struct{}), sentAt: map[uint64]time.Time{}, state: newState(),
+		lately: map[string]time.Time{},
+	}
+	for i, origin := range g.origins {
+		g.numbers[origin] = i
 	}
 	for _, m := range o.Config.Members {
 		if m.Name == o.Member {
+			g.isMirror = m.Mirror
 			continue
 		}
 		g.others = append(g.others, m.Name)
-		g.wakeHead[m.Name] = make(chan struct{}, 1)
 		if m.Mirror {
 			g.mirrors = append(g.mirrors, m.Name)
 			g.wakePush[m.Name] = make(chan struct{}, 1)
 		}
 	}
+	g.spread = core.NewSpread(len(g.origins), g.neighbours, rand.Float64)
+	for _, origin := range g.origins {
+		g.sweep(origin)
+	}
+	g.refreshState()
 	return g
+}
+
+func neighbours(cfg *network.Configuration, member string) []string {
+	names := make([]string, len(cfg.Members))
+	for i, m := range cfg.Members {
+		names[i] = m.Name
+	}
+	return core.Neighbours(names, member, cfg.Digest())
+}
+
+// Keep names the members that a gateway should always be connected to (peer.Options): its neighbours, and the mirrors, which it
+// pushes its log to.
+func Keep(cfg *network.Configuration, member string) []string {
+	keep := neighbours(cfg, member)
+	for _, m := range cfg.Mirrors() {
+		if m.Name != member && !slices.Contains(keep, m.Name) {
+			keep = append(keep, m.Name)
+		}
+	}
+	if keep == nil {
+		keep = []string{} // nil would be everybody
+	}
+	return keep
 }
 
 // Run works until ctx ends and returns when everything it started has stopped.
 func (g *Gossip) Run(ctx context.Context) {
-	var tasks sync.WaitGroup
-	defer tasks.Wait()
-	tasks.Go(func() { g.listen(ctx) })
+	var loops sync.WaitGroup
+	defer g.tasks.Wait()
+	defer loops.Wait()
 	for _, m := range g.mirrors {
-		tasks.Go(func() { g.pushLoop(ctx, m) })
+		loops.Go(func() { g.listen(ctx, m) })
+		loops.Go(func() { g.pushLoop(ctx, m) })
 	}
-	for _, m := range g.others {
-		tasks.Go(func() { g.headLoop(ctx, m) })
-	}
-	tasks.Go(func() { g.watch(ctx) })
-	tasks.Go(func() { g.pullLoop(ctx) })
-	tasks.Go(func() { g.compareLoop(ctx) })
+	loops.Go(func() { g.watch(ctx) })
+	loops.Go(func() { g.spreadLoop(ctx) })
+	loops.Go(func() { g.pullLoop(ctx) })
+	loops.Go(func() { g.compareLoop(ctx) })
+	loops.Go(func() { g.chainLoop(ctx) })
 }
 
 // Wake makes gossip try a member again at once, for when its connection has just come up.
 func (g *Gossip) Wake(member string) {
+	g.mu.Lock()
+	g.spread.Back(member)
+	g.mu.Unlock()
 	wake(g.wakePush[member])
-	wake(g.wakeHead[member])
+	wake(g.kicked)
 }
+
+// Heard is closed when a quorum of mirrors, ourselves included, has told its heads since the start: the store's Heard.
+func (g *Gossip) Heard() <-chan struct{} { return g.o.Store.Heard() }
 
 // wake leaves a token; a nil channel is a member without that duty.
 func wake(c chan struct{}) {
@@ -154,21 +225,42 @@ func wake(c chan struct{}) {
 func (g *Gossip) watch(ctx context.Context) {
 	tick := time.NewTicker(g.o.Tick)
 	defer tick.Stop()
+	var looked time.Time // at the state, which is more work than the rest and not in a hurry
 	for {
 		changed := g.o.Store.Changed() // before the senders look, so that a change meanwhile is not missed
 		for _, c := range g.wakePush {
 			wake(c)
 		}
-		for _, c := range g.wakeHead {
-			wake(c)
+		g.sweep(g.origin)
+		if time.Since(looked) >= stateRefresh {
+			looked = time.Now()
+			if g.refreshState() {
+				g.tellState(ctx)
+			}
 		}
 		select {
 		case <-changed:
 		case <-tick.C:
+			for _, origin := range g.origins {
+				g.sweep(origin)
+			}
+			wake(g.wanted)
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// sweep tells the spread what the store holds of a log.
+func (g *Gossip) sweep(origin string) {
+	head, ok := g.o.Store.Final(origin)
+	if !ok {
+		return
+	}
+	g.mu.Lock()
+	g.spread.Held(g.numbers[origin], tlog.Tree{N: int64(head.Size), Hash: head.Root})
+	g.mu.Unlock()
+	wake(g.kicked)
 }
 
 // sleep waits for d or for a token on c, and tells whether ctx still runs.
@@ -192,213 +284,21 @@ func newPause() *backoff.ExponentialBackOff {
 	return pause
 }
 
-// pushLoop keeps one mirror supplied with our own log, one push in flight at a time.
-func (g *Gossip) pushLoop(ctx context.Context, mirror string) {
-	select {
-	case <-g.heard:
-	case <-ctx.Done():
-		return
-	}
-	pause := newPause()
-	wake(g.wakePush[mirror])
-	for sleep(ctx, time.Hour, g.wakePush[mirror]) {
-		for ctx.Err() == nil {
-			push, ok := g.o.Store.Outgoing(mirror)
-			if !ok {
-				break
-			}
-			if err := g.push(ctx, mirror, push); err != nil {
-				g.report(ctx, "pushing to mirror failed", mirror, err)
-				sleep(ctx, pause.NextBackOff(), nil)
-				continue
-			}
-			pause.Reset()
-		}
-	}
-}
-
-func (g *Gossip) push(ctx context.Context, mirror string, push ledger.Push) error {
-	size := push.From + uint64(len(push.Entries))
-	g.mu.Lock()
-	if _, ok := g.sentAt[size]; !ok && len(push.Entries) > 0 && len(g.sentAt) < maxMeasured {
-		g.sentAt[size] = time.Now()
-	}
-	g.mu.Unlock()
-	body, err := g.o.Peers.Call(ctx, mirror, peer.KindPush, push.Encode())
-	if err != nil {
-		return err
-	}
-	reply, err := ledger.DecodePushReply(body)
-	if err != nil {
-		return err
-	}
-	if err := g.o.Store.Cosigned(mirror, reply); err != nil {
-		return err
-	}
-	g.noteFinal()
-	return nil
-}
-
-// maxMeasured bounds what is measured at once while there is no quorum.
-const maxMeasured = 1024
-
-// noteFinal wakes the announcers and measures how long finality took.
-func (g *Gossip) noteFinal() {
-	head, ok := g.o.Store.Final(g.origin)
-	if !ok {
-		return
-	}
-	g.mu.Lock()
-	var took []time.Duration
-	for size, at := range g.sentAt {
-		if size <= head.Size {
-			took = append(took, time.Since(at))
-			delete(g.sentAt, size)
-		}
-	}
-	g.mu.Unlock()
-	for _, d := range took {
-		if g.o.OnFinal != nil {
-			g.o.OnFinal(d)
-		}
-	}
-	for _, c := range g.wakeHead {
-		wake(c)
-	}
-}
-
-// headLoop tells one member of our newest final head. Heads in between are skipped, and so are heartbeats, which have the
-// size of the head before them: whoever needs a fresh one asks for it.
-func (g *Gossip) headLoop(ctx context.Context, member string) {
-	pause := newPause()
-	var told uint64
-	for sleep(ctx, time.Hour, g.wakeHead[member]) {
-		head, ok := g.o.Store.Final(g.origin)
-		if !ok || head.Size <= told {
-			continue
-		}
-		if _, err := g.o.Peers.Call(ctx, member, peer.KindHead, head.Encode()); err != nil {
-			g.report(ctx, "announcing head failed", member, err)
-			var refusal *peer.RemoteError
-			if errors.As(err, &refusal) {
-				told = head.Size // it was heard; comparing heads mends what it could not use
-			}
-			sleep(ctx, pause.NextBackOff(), nil)
-			wake(g.wakeHead[member])
-			continue
-		}
-		told = head.Size
-		pause.Reset()
-	}
-}
-
-// compareLoop compares heads with one random member every few seconds.
-func (g *Gossip) compareLoop(ctx context.Context) {
-	if len(g.others) == 0 {
-		return
-	}
-	for {
-		half := g.o.Compare / 2
-		if !sleep(ctx, half+rand.N(g.o.Compare), nil) {
-			return
-		}
-		member := g.others[rand.IntN(len(g.others))]
-		if err := g.compare(ctx, member); err != nil {
-			g.report(ctx, "comparing heads failed", member, err)
-		}
-	}
-}
-
-// compare fetches a member's heads if they differ from ours, takes what is newer there and tells what is newer here.
-func (g *Gossip) compare(ctx context.Context, member string) error {
-	ours := g.o.Store.Heads()
-	body, err := g.o.Peers.Call(ctx, member, peer.KindHeads, digest(ours))
-	if err != nil {
-		return err
-	}
-	if len(body) == 0 {
-		return nil // the same as ours
-	}
-	theirs, err := decodeHeads(body)
-	if err != nil {
-		return err
-	}
-	sizes := map[string]uint64{}
-	for _, h := range theirs {
-		sizes[h.Origin] = h.Size
-		if err := g.learn(h, member); err != nil {
-			g.report(ctx, "head not usable", member, err)
-		}
-	}
-	for _, h := range ours {
-		if h.Size > sizes[h.Origin] {
-			if _, err := g.o.Peers.Call(ctx, member, peer.KindHead, h.Encode()); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// learn gives a head to the store, and asks for the entries below it if they are missing.
-func (g *Gossip) learn(h ledger.Head, from string) error {
-	behind, err := g.o.Store.AddHead(h)
-	if err != nil {
-		return err
-	}
-	if behind {
-		g.want(h, from)
-	}
-	return nil
-}
-
-// Heard is closed when a quorum of mirrors, ourselves included, has told its heads since the start. Nothing should be
-// appended to the log before.
-func (g *Gossip) Heard() <-chan struct{} { return g.heard }
-
-// listen compares heads with every mirror until a quorum has answered.
-func (g *Gossip) listen(ctx context.Context) {
-	answers := make(chan struct{}, len(g.mirrors))
-	var tasks sync.WaitGroup
-	defer tasks.Wait()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	for _, m := range g.mirrors {
-		tasks.Go(func() {
-			pause := newPause()
-			for g.compare(ctx, m) != nil {
-				if !sleep(ctx, pause.NextBackOff(), nil) {
-					return
-				}
-			}
-			if err := g.o.Store.Hear(m, nil, nil); err != nil {
-				g.report(ctx, "hearing member failed", m, err)
-			}
-			answers <- struct{}{}
-		})
-	}
-	count := 0
-	if me, ok := g.o.Config.Member(g.o.Member); ok && me.Mirror {
-		count = 1 // our own store is open
-	}
-	for ; count < g.o.Config.Quorum(); count++ {
-		select {
-		case <-answers:
-		case <-ctx.Done():
-			return
-		}
-	}
-	close(g.heard)
-}
-
-// report logs a failure, unless it is only that ctx ended. Unreachable neighbours are the transport's to report.
+// report logs a failure, unless it is only that ctx ended. Unreachable neighbours are the transport's to report. A member that
+// turns out to have another configuration is asked for what we lack.
 func (g *Gossip) report(ctx context.Context, message, member string, err error) {
 	if ctx.Err() != nil {
 		return
 	}
+	if errors.Is(err, peer.ErrOtherVersion) {
+		select {
+		case g.ahead <- member:
+		default: // others are being asked
+		}
+	}
 	level := slog.LevelWarn
 	var refusal *peer.RemoteError
-	if errors.Is(err, peer.ErrUnreachable) || errors.As(err, &refusal) && refusal.Code == CodeStarting {
+	if errors.Is(err, peer.ErrUnreachable) || errors.Is(err, ledger.ErrStarting) || errors.As(err, &refusal) && refusal.Code == CodeStarting {
 		level = slog.LevelDebug
 	}
 	g.o.Logger.Log(ctx, level, message, logkey.Member, member, logkey.Error, err)

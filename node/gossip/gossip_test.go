@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/grille-gateway/grille/ledger"
+	"github.com/grille-gateway/grille/ledger/core"
 	"github.com/grille-gateway/grille/ledger/entry"
 	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/node/peer"
@@ -351,10 +353,11 @@ func TestBadRequests(t *testing.T) {
 	n.final("GOV/a", n.append("GOV/a", 0))
 	n.sees("GOV/b", "GOV/a", 1)
 	head, _ := n.stores["GOV/a"].Final(n.cfg.Origin("GOV/a"))
-	flipped := head
-	flipped.Checkpoint = bytes.Clone(head.Checkpoint)
-	flipped.Checkpoint[len(flipped.Checkpoint)-10] ^= 1
 	push := ledger.Push{Origin: n.cfg.Origin("GOV/a"), Checkpoint: head.Checkpoint}
+	many := make([]core.Mark, core.MaxWants+1)
+	for i := range many {
+		many[i].Log = i
+	}
 	b := n.wires.nodes["GOV/b"]
 	for _, c := range []struct {
 		name, from string
@@ -366,44 +369,75 @@ func TestBadRequests(t *testing.T) {
 		{"push of another's log", "GOV/c", peer.KindPush, push.Encode(), CodeNotOwner},
 		{"push of no log", "GOV/a", peer.KindPush, ledger.Push{Origin: "test/GOV/q/log/1"}.Encode(), CodeNotOwner},
 		{"push without checkpoint", "GOV/a", peer.KindPush, ledger.Push{Origin: n.cfg.Origin("GOV/a")}.Encode(), CodeRefused},
-		{"head of garbage", "GOV/a", peer.KindHead, []byte{0x31, 0}, CodeMalformed},
-		{"head with a flipped bit", "GOV/a", peer.KindHead, flipped.Encode(), ""},
+		{"announcement cut short", "GOV/a", peer.KindAnnounce, make([]byte, stateMark-1), CodeMalformed},
+		{"announcement of no such log", "GOV/a", peer.KindAnnounce, append(make([]byte, stateMark), 6, 1), CodeMalformed},
+		{"announcement of no size", "GOV/a", peer.KindAnnounce, append(make([]byte, stateMark), 1), CodeMalformed},
+		{"pull of nothing", "GOV/a", peer.KindPull, nil, CodeMalformed},
+		{"pull of no such log", "GOV/a", peer.KindPull, []byte{6, 0}, CodeMalformed},
+		{"pull of too many", "GOV/a", peer.KindPull, core.EncodeMarks(many, false), CodeMalformed},
+		{"standing with a body", "GOV/a", peer.KindStanding, []byte{0}, CodeMalformed},
+		{"fresh with a body", "GOV/a", peer.KindFresh, []byte{0}, CodeMalformed},
+		{"fresh of nothing", "GOV/a", peer.KindFresh, nil, CodeNotHeld},
+		{"evidence of nothing", "GOV/a", peer.KindEvidence, nil, CodeMalformed},
+		{"evidence of half a name", "GOV/a", peer.KindEvidence, make([]byte, 33), CodeMalformed},
+		{"evidence of too many", "GOV/a", peer.KindEvidence, make([]byte, 32*(maxFetch+1)), CodeMalformed},
+		{"succession with a body", "GOV/a", peer.KindSuccession, []byte{0}, CodeMalformed},
+		{"link to half a version", "GOV/a", peer.KindChain, []byte{0, 2}, CodeMalformed},
+		{"link that is not here", "GOV/a", peer.KindChain, []byte{0, 0, 0, 2}, CodeNotHeld},
 		{"empty range", "GOV/a", peer.KindEntries, encodeRange(n.cfg.Origin("GOV/a"), 3, 3), CodeMalformed},
 		{"range beyond the end", "GOV/a", peer.KindEntries, encodeRange(n.cfg.Origin("GOV/a"), 9, 10), CodeNotHeld},
 		{"range of no log", "GOV/a", peer.KindEntries, encodeRange("test/GOV/q/log/1", 0, 1), CodeNotHeld},
 		{"range cut short", "GOV/a", peer.KindEntries, encodeRange("x", 0, 1)[:5], CodeMalformed},
-		{"digest of 31 bytes", "GOV/a", peer.KindHeads, make([]byte, 31), CodeMalformed},
+		{"digests of 63 bytes", "GOV/a", peer.KindCompare, make([]byte, 63), CodeMalformed},
 		{"query", "GOV/a", peer.KindQuery, nil, CodeNotServed},
 	} {
 		_, err := b.Handle(t.Context(), c.from, c.kind, c.body)
 		var coded peer.Coded
-		if !errors.As(err, &coded) || c.code != "" && coded.Code() != c.code {
+		if !errors.As(err, &coded) || coded.Code() != c.code {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
 }
 
-// Comparing works both ways: who is ahead tells who is behind.
-func TestCompareTellsTheOneBehind(t *testing.T) {
+// Comparing works both ways: who is ahead tells who is behind, and who is behind fetches.
+func TestCompareBothWays(t *testing.T) {
 	n := newNet(t, "GOV/a", "GOV/b", "GOV/c")
 	n.final("GOV/a", n.append("GOV/a", 0))
 	s, err := ledger.Open(ledger.Options{Dir: n.folder("GOV/x"), Config: n.cfg, Member: "GOV/x", LogKey: testKey("log GOV/x")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := New(Options{Store: s, Peers: end{n.wires, "GOV/x"}, Config: n.cfg, Member: "GOV/x"}) // answers, and does nothing by itself
+	defer s.Close()
+	x := New(Options{Store: s, Peers: direct{n.wires.nodes["GOV/a"], "GOV/x"}, Config: n.cfg, Member: "GOV/x"}) // does nothing by itself
 	a := New(Options{Store: n.stores["GOV/a"], Peers: direct{x, "GOV/a"}, Config: n.cfg, Member: "GOV/a"})
+	wanted := func() bool {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		return !x.spread.Known([]core.Mark{{Log: 0, Size: 1}})
+	}
 	if err := a.compare(t.Context(), "GOV/x"); err != nil {
 		t.Fatal(err)
 	}
-	x.mu.Lock()
-	wanted := x.pulling[n.cfg.Origin("GOV/a")].head.Size
-	x.mu.Unlock()
-	if wanted != 1 {
-		t.Errorf("GOV/x wants %d entries", wanted)
+	if !wanted() {
+		t.Fatal("GOV/x thinks that it has everything")
 	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
+	x.mu.Lock()
+	tasks, _ := x.spread.Tick(time.Now())
+	x.mu.Unlock()
+	if len(tasks) != 1 || len(tasks[0].Pull) != 1 || tasks[0].To != "GOV/a" {
+		t.Fatalf("%+v", tasks)
+	}
+	x.do(t.Context(), tasks[0])
+	if h, ok := s.Final(n.cfg.Origin("GOV/a")); !ok || h.Size != 1 {
+		t.Errorf("GOV/x has no final head of GOV/a: %+v", h)
+	}
+	n.final("GOV/a", n.append("GOV/a", 1))
+	if err := x.compare(t.Context(), "GOV/a"); err != nil {
+		t.Fatal(err)
+	}
+	tasks, _ = x.spread.Tick(time.Now())
+	if !slices.ContainsFunc(tasks, func(t core.Task) bool { return t.To == "GOV/a" && len(t.Pull) == 1 && t.Pull[0].Size == 2 }) {
+		t.Errorf("%+v", tasks)
 	}
 }
 
@@ -437,7 +471,7 @@ func TestLyingSource(t *testing.T) {
 		if behind, err := s.AddHead(head); err != nil || !behind {
 			t.Fatal(behind, err)
 		}
-		if err := g.fetchFrom(t.Context(), head, "GOV/a"); err == nil {
+		if err := g.fetchFrom(t.Context(), ledger.Want{Origin: head.Origin, Size: head.Size}, "GOV/a"); err == nil {
 			t.Errorf("%s: believed", name)
 		}
 		if _, ok := s.Final(head.Origin); ok {
@@ -450,23 +484,6 @@ type caller func() ([]byte, error)
 
 func (c caller) Call(context.Context, string, peer.Kind, []byte) ([]byte, error) { return c() }
 
-func TestDigestIgnoresOrderAndTimes(t *testing.T) {
-	a := ledger.Head{Origin: "a", Size: 1}
-	b := ledger.Head{Origin: "b", Size: 2, Times: []time.Time{time.Now()}}
-	if !bytes.Equal(digest([]ledger.Head{a, b}), digest([]ledger.Head{b, a})) {
-		t.Error("order matters")
-	}
-	later := b
-	later.Times, later.Checkpoint = nil, []byte("x")
-	if !bytes.Equal(digest([]ledger.Head{a, b}), digest([]ledger.Head{a, later})) {
-		t.Error("a heartbeat changes it")
-	}
-	later.Root[0] ^= 1
-	if bytes.Equal(digest([]ledger.Head{a, b}), digest([]ledger.Head{a, later})) {
-		t.Error("another root does not change it")
-	}
-}
-
 func FuzzDecodeRange(f *testing.F) {
 	f.Add(encodeRange("test/GOV/a/log/1", 1, 2))
 	f.Add([]byte{255, 0})
@@ -474,17 +491,6 @@ func FuzzDecodeRange(f *testing.F) {
 		origin, from, to, err := decodeRange(data)
 		if err == nil && !bytes.Equal(encodeRange(origin, from, to), data) {
 			t.Error("two encodings of one range")
-		}
-	})
-}
-
-func FuzzDecodeHeads(f *testing.F) {
-	f.Add(encodeHeads(nil))
-	f.Add([]byte{1, 0, 2, 0x31, 0})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		heads, err := decodeHeads(data)
-		if err == nil && len(heads) > network.MaxMembers {
-			t.Error("too many heads")
 		}
 	})
 }

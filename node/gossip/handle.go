@@ -1,19 +1,12 @@
 package gossip
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
-
-	"golang.org/x/crypto/cryptobyte"
 
 	"github.com/grille-gateway/grille/ledger"
-	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/ledger/core"
 	"github.com/grille-gateway/grille/node/peer"
 )
 
@@ -21,7 +14,7 @@ import (
 const (
 	CodeMalformed = "malformed"  // not a message of the ledger
 	CodeNotOwner  = "not_owner"  // a push of a log that is not the sender's
-	CodeNotHeld   = "not_held"   // no such log, or not as far
+	CodeNotHeld   = "not_held"   // no such log, not as far, or no such document
 	CodeRefused   = "refused"    // the store refused it
 	CodeStarting  = "starting"   // try again: no quorum was heard from since the start
 	CodeNotServed = "not_served" // not a kind of the ledger
@@ -37,17 +30,29 @@ func (r *refusal) Error() string { return r.err.Error() }
 func (r *refusal) Unwrap() error { return r.err }
 func (r *refusal) Code() string  { return r.code }
 
-// Handle answers a neighbour's ledger request. It has the form of a peer.Handler.
+// Handle answers a member's ledger request. It has the form of a peer.Handler.
 func (g *Gossip) Handle(_ context.Context, from string, kind peer.Kind, body []byte) ([]byte, error) {
 	switch kind {
 	case peer.KindPush:
 		return g.handlePush(from, body)
-	case peer.KindHead:
-		return nil, g.handleHead(from, body)
+	case peer.KindAnnounce:
+		return nil, g.handleAnnounce(from, body)
+	case peer.KindPull:
+		return g.handlePull(body)
 	case peer.KindEntries:
 		return g.handleEntries(body)
-	case peer.KindHeads:
-		return g.handleHeads(body)
+	case peer.KindCompare:
+		return g.handleCompare(body)
+	case peer.KindStanding:
+		return g.handleStanding(body)
+	case peer.KindEvidence:
+		return g.handleEvidence(body)
+	case peer.KindSuccession:
+		return g.handleSuccession(body)
+	case peer.KindChain:
+		return g.handleChain(body)
+	case peer.KindFresh:
+		return g.handleFresh(body)
 	}
 	return nil, &refusal{CodeNotServed, fmt.Errorf("%s is not a ledger request", kind)}
 }
@@ -63,7 +68,7 @@ func (g *Gossip) handlePush(from string, body []byte) ([]byte, error) {
 		return nil, &refusal{CodeNotOwner, fmt.Errorf("only its owner pushes a log")}
 	}
 	select {
-	case <-g.heard:
+	case <-g.o.Store.Heard(): // it checks that itself, but later
 	default:
 		return nil, &refusal{CodeStarting, fmt.Errorf("this mirror has not heard from a quorum since its start")}
 	}
@@ -74,15 +79,61 @@ func (g *Gossip) handlePush(from string, body []byte) ([]byte, error) {
 	return reply.Encode(), nil
 }
 
-func (g *Gossip) handleHead(from string, body []byte) error {
-	head, err := ledger.DecodeHead(body)
+// handleAnnounce notes what a member says to have.
+func (g *Gossip) handleAnnounce(from string, body []byte) error {
+	mark, marks, err := decodeAnnouncement(body, len(g.origins))
 	if err != nil {
 		return &refusal{CodeMalformed, err}
 	}
-	if err := g.learn(head, from); err != nil {
-		return &refusal{CodeRefused, err}
-	}
+	g.mu.Lock()
+	g.spread.Announced(from, marks)
+	g.mu.Unlock()
+	wake(g.kicked)
+	g.noticeState(from, mark)
 	return nil
+}
+
+// handlePull returns the final heads of the logs that are asked for, and the entries from what the asker has on where they are
+// few. Logs that have none are left out.
+func (g *Gossip) handlePull(body []byte) ([]byte, error) {
+	asked, err := core.DecodeMarks(body, false, len(g.origins))
+	if err == nil && (len(asked) == 0 || len(asked) > core.MaxWants) {
+		err = fmt.Errorf("%w: a pull of %d logs", ledger.ErrMessage, len(asked))
+	}
+	if err != nil {
+		return nil, &refusal{CodeMalformed, err}
+	}
+	var items []item
+	room := maxItemBytes
+	for _, a := range asked {
+		head, ok := g.o.Store.Final(g.origins[a.Log])
+		if !ok {
+			continue
+		}
+		i := item{log: a.Log, checkpoint: head.Checkpoint}
+		if run, size := g.tail(head, a.Size); size <= min(room, maxTailBytes) {
+			i.entries = run
+			room -= size
+		}
+		items = append(items, i)
+	}
+	return encodeItems(items), nil
+}
+
+// tail returns the entries from one on up to a head, all of them or none, and their bytes.
+func (g *Gossip) tail(head ledger.Head, from uint64) (ledger.Entries, int) {
+	if from >= head.Size || head.Size-from > maxTail {
+		return ledger.Entries{}, 0
+	}
+	entries, err := g.o.Store.Read(head.Origin, from, head.Size)
+	if err != nil || uint64(len(entries)) != head.Size-from {
+		return ledger.Entries{}, 0
+	}
+	size := 0
+	for _, e := range entries {
+		size += 2 + len(e)
+	}
+	return ledger.Entries{From: from, Entries: entries}, size
 }
 
 func (g *Gossip) handleEntries(body []byte) ([]byte, error) {
@@ -90,7 +141,7 @@ func (g *Gossip) handleEntries(body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, &refusal{CodeMalformed, err}
 	}
-	if _, ok := g.o.Config.Owner(origin); !ok {
+	if _, ok := g.numbers[origin]; !ok {
 		return nil, &refusal{CodeNotHeld, fmt.Errorf("no such log")}
 	}
 	entries, err := g.o.Store.Read(origin, from, to)
@@ -100,82 +151,14 @@ func (g *Gossip) handleEntries(body []byte) ([]byte, error) {
 	return ledger.Entries{From: from, Entries: entries}.Encode(), nil
 }
 
-// handleHeads answers a digest of the asker's heads: with nothing if ours are the same, else with all of ours.
-func (g *Gossip) handleHeads(body []byte) ([]byte, error) {
-	if len(body) != sha256.Size {
-		return nil, &refusal{CodeMalformed, fmt.Errorf("a digest has %d bytes", sha256.Size)}
+// handleFresh returns the newest head of this member's own log, heartbeats included.
+func (g *Gossip) handleFresh(body []byte) ([]byte, error) {
+	if len(body) > 0 {
+		return nil, &refusal{CodeMalformed, fmt.Errorf("%w: asking for a fresh head has no body", ledger.ErrMessage)}
 	}
-	heads := g.o.Store.Heads()
-	if bytes.Equal(digest(heads), body) {
-		return nil, nil
+	head, ok := g.o.Store.Final(g.origin)
+	if !ok {
+		return nil, &refusal{CodeNotHeld, fmt.Errorf("nothing of this log is final")}
 	}
-	return encodeHeads(heads), nil
-}
-
-// digest is SHA-256 over origin, size and root of each head by origin. Cosignature times are left out: heartbeats change
-// them all the time and nobody needs others' heartbeats.
-func digest(heads []ledger.Head) []byte {
-	sorted := slices.Clone(heads)
-	slices.SortFunc(sorted, func(a, b ledger.Head) int { return strings.Compare(a.Origin, b.Origin) })
-	h := sha256.New()
-	h.Write([]byte("grille/1 heads\n"))
-	for _, head := range sorted {
-		var b []byte
-		b = binary.BigEndian.AppendUint16(b, uint16(len(head.Origin)))
-		b = append(b, head.Origin...)
-		b = binary.BigEndian.AppendUint64(b, head.Size)
-		h.Write(append(b, head.Root[:]...))
-	}
-	return h.Sum(nil)
-}
-
-// A range is wanted entries of a log: origin with a length byte, from and to as 8 bytes each, big endian; from < to.
-func encodeRange(origin string, from, to uint64) []byte {
-	var b cryptobyte.Builder
-	b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(origin)) })
-	b.AddUint64(from)
-	b.AddUint64(to)
-	return b.BytesOrPanic()
-}
-
-func decodeRange(data []byte) (origin string, from, to uint64, err error) {
-	s := cryptobyte.String(data)
-	var name cryptobyte.String
-	ok := s.ReadUint8LengthPrefixed(&name) && len(name) <= ledger.MaxOrigin &&
-		s.ReadUint64(&from) && s.ReadUint64(&to) && s.Empty()
-	if !ok || from >= to || to > 1<<62 {
-		return "", 0, 0, fmt.Errorf("%w: range", ledger.ErrMessage)
-	}
-	return string(name), from, to, nil
-}
-
-// Heads travel as a byte 1, to tell having none from having the same, and ledger messages, each after a 16-bit length.
-func encodeHeads(heads []ledger.Head) []byte {
-	var b cryptobyte.Builder
-	b.AddUint8(1)
-	for _, h := range heads {
-		b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(h.Encode()) })
-	}
-	return b.BytesOrPanic()
-}
-
-func decodeHeads(data []byte) ([]ledger.Head, error) {
-	s := cryptobyte.String(data)
-	var heads []ledger.Head
-	var mark uint8
-	if !s.ReadUint8(&mark) || mark != 1 {
-		return nil, fmt.Errorf("%w: heads", ledger.ErrMessage)
-	}
-	for !s.Empty() {
-		var one cryptobyte.String
-		if len(heads) == network.MaxMembers || !s.ReadUint16LengthPrefixed(&one) {
-			return nil, fmt.Errorf("%w: heads", ledger.ErrMessage)
-		}
-		head, err := ledger.DecodeHead(one)
-		if err != nil {
-			return nil, err
-		}
-		heads = append(heads, head)
-	}
-	return heads, nil
+	return head.Checkpoint, nil
 }
