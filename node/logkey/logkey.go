@@ -25,6 +25,7 @@ const (
 	Stage      = "stage"      // a step of starting up
 	Status     = "status"     // HTTP status
 	Version    = "version"    // of this program
+	Witness    = "witness"    // name of an outside witness's key
 	Configured = "configured" // digest of the network configuration
 
 	Configuration = "configuration" // version of the network configuration

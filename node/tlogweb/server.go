@@ -72,5 +72,10 @@ func (s *Server) Serve(ctx context.Context) error {
 	return err
 }
 
-// Close ends a server that Serve was not called for.
-func (s *Server) Close() error { return s.net.Close() }
+// Close ends a server, also one that Serve was never called for.
+func (s *Server) Close() error {
+	if err := s.net.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
