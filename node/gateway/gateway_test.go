@@ -120,13 +120,7 @@ func newWorldWith(t *testing.T, change func(*network.Params), members ...string)
 	w.config, err = network.Build(instance, params, cards)
 	w.check(err)
 	for _, m := range members {
-		f := w.folder(m)
-		w.check(config.Replace(f.Path("network.json"), w.config.Bytes(), 0o600))
-		text, err := os.ReadFile(f.Config())
-		w.check(err)
-		text, err = config.SetDigest(text, w.config.Digest())
-		w.check(err)
-		w.check(config.Replace(f.Config(), text, 0o600))
+		w.pin(m, w.config)
 	}
 	t.Cleanup(func() {
 		for m := range w.running {
@@ -134,6 +128,18 @@ func newWorldWith(t *testing.T, change func(*network.Params), members ...string)
 		}
 	})
 	return w
+}
+
+// pin makes a member adopt a configuration.
+func (w *world) pin(member string, cfg *network.Configuration) {
+	w.t.Helper()
+	f := w.folder(member)
+	w.check(config.Replace(f.Path("network.json"), cfg.Bytes(), 0o600))
+	text, err := os.ReadFile(f.Config())
+	w.check(err)
+	text, err = config.SetDigest(text, cfg.Digest())
+	w.check(err)
+	w.check(config.Replace(f.Config(), text, 0o600))
 }
 
 func (w *world) check(err error) {
