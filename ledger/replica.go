@@ -39,6 +39,7 @@ type replica struct {
 	write  sync.Mutex      // held by whoever changes files, and while a push or a head is dealt with
 	pushed tlog.Tree       // the checkpoint that all staged entries came with; zero if they came otherwise. Under write.
 	wanted Head            // the largest final head heard of whose entries are missing. Under write.
+	bounds []tlog.Tree     // those of pins that no cosigned tree is known to contain yet. Under write.
 	floor  note.Checkpoint // the largest checkpoint that somebody holds and that is not here. Under write.
 
 	mu       sync.RWMutex // guards what follows; taken last
@@ -58,6 +59,7 @@ func (s *Store) loadReplica(o Options, me network.Member, origin string) (*repli
 	_, owner, _ := s.cfg.LogKey(origin) // origins come from the configuration
 	r := &replica{origin: origin, owner: owner, head0: s.disk.Path("logs", escape(origin), "checkpoint"), facts: view.NewLog(),
 		pins: s.chain.Pins(origin)}
+	r.bounds = r.pins
 	if err := s.readHead(r); err != nil {
 		return nil, err
 	}

@@ -138,27 +138,42 @@ func (s *Store) compareRoot(r *replica, c note.Checkpoint) error {
 }
 
 // above refuses a tree that this member must not cosign because somebody holds a larger one, or one that it does not
-// contain. Call with r.write held and the tree's entries verified.
+// contain. What a cosigned tree contains, all later ones do. Call with r.write held and the tree's entries verified.
 func (s *Store) above(r *replica, tree tlog.Tree) error {
-	for _, floor := range append(r.pins, r.floor.Tree) {
-		if floor.N == 0 {
-			continue
-		}
-		if tree.N < floor.N {
-			return fmt.Errorf("%w: size %d, others hold %d", core.ErrStale, tree.N, floor.N)
-		}
-		have, err := r.files.Tree(floor.N)
-		if err != nil {
+	for len(r.bounds) > 0 {
+		if err := r.contains(tree, r.bounds[0]); err != nil {
+			if data, ok := s.pinned(r.origin, r.bounds[0]); ok && errors.Is(err, ErrInconsistent) {
+				if c, perr := note.Parse(data); perr == nil {
+					s.contradicted(r, c)
+				}
+			}
 			return err
 		}
-		if have.Hash != floor.Hash {
-			if floor == r.floor.Tree {
-				s.contradicted(r, r.floor)
-			}
-			return fmt.Errorf("%w: another root at size %d is held elsewhere", ErrInconsistent, floor.N)
-		}
+		r.bounds = r.bounds[1:]
 	}
-	return nil
+	if r.floor.Tree.N == 0 {
+		return nil
+	}
+	err := r.contains(tree, r.floor.Tree)
+	switch {
+	case err == nil:
+		r.floor = note.Checkpoint{}
+	case errors.Is(err, ErrInconsistent):
+		s.contradicted(r, r.floor)
+	}
+	return err
+}
+
+// contains refuses a tree that does not contain another. Call with the tree's entries verified.
+func (r *replica) contains(tree, part tlog.Tree) error {
+	if tree.N < part.N {
+		return fmt.Errorf("%w: size %d, others hold %d", core.ErrStale, tree.N, part.N)
+	}
+	have, err := r.files.Tree(part.N)
+	if err == nil && have.Hash != part.Hash {
+		err = fmt.Errorf("%w: another root at size %d is held elsewhere", ErrInconsistent, part.N)
+	}
+	return err
 }
 
 // Standing returns, of each log, the signed checkpoint of the largest tree here where that is beyond the final head, and
