@@ -212,7 +212,7 @@ func (s *scan) visit(at uint64, raw []byte) error {
 	if !s.rules.add(at, e) {
 		p.Void++
 	}
-	if s.facts != nil {
+	if s.facts != nil && i < s.tree.N {
 		s.facts.Add(e)
 	}
 	row := index.RowFor(p.Origin, p.Owner, at, e)
