@@ -41,8 +41,8 @@ type Chain interface {
 // Options says what to audit.
 type Options struct {
 	Dir    string                 // folder of one store, or a copy of it
-	Config *network.Configuration // trusted; links that the folder keeps lead on from it. Not used if there is a chain.
-	Chain  Chain                  // trusted; may be nil
+	Config *network.Configuration // trusted; not used if there is a chain
+	Chain  Chain                  // trusted; may be nil. Links that the folder keeps lead on from either.
 
 	Origins  []string                // logs to audit; nil: all
 	Now      func() time.Time        // nil: time.Now
@@ -61,6 +61,16 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, fmt.Errorf("auditing %s: %w", o.Dir, err)
 	}
 	return a.report, nil
+}
+
+// LoadChain extends a trusted chain by the links that a store's folder keeps, each verified. A folder without any gives
+// the chain as it is. With an error, the chain that comes with it ends before the link that is none.
+func LoadChain(dir string, chain *network.Chain) (*network.Chain, error) {
+	longer, err := folder{tiles.OS(), dir}.links(chain)
+	if err != nil {
+		return longer, fmt.Errorf("reading the links in %s: %w", dir, err)
+	}
+	return longer, nil
 }
 
 // An auditor is one audit.
@@ -110,8 +120,11 @@ func newAuditor(o Options, facts func(string) *view.Log) (*auditor, error) {
 		return nil, errors.Join(ErrNoLedger, err)
 	}
 	var broken error
-	if o.Chain == nil {
-		a.o.Chain, broken = a.links(o.Config)
+	switch chain := o.Chain.(type) {
+	case nil:
+		a.o.Chain, broken = a.links(network.NewChain(o.Config))
+	case *network.Chain:
+		a.o.Chain, broken = a.links(chain)
 	}
 	a.cfgs = slices.Clone(a.o.Chain.Versions())
 	slices.Reverse(a.cfgs)

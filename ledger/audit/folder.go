@@ -90,10 +90,10 @@ func (f folder) partials(log string, t tlog.Tile) []int {
 	return out
 }
 
-// links extends a trusted configuration by the links that the folder keeps, each verified. An error says why the first one
-// that was not taken is none; the chain then ends before it.
-func (f folder) links(pinned *network.Configuration) (*network.Chain, error) {
-	chain := network.NewChain(pinned)
+// links extends a trusted chain by the links that the folder keeps, each verified. An error says why the first one that was
+// not taken is none; the chain then ends before it.
+func (f folder) links(chain *network.Chain) (*network.Chain, error) {
+	chain = chain.Clone()
 	for {
 		name := fmt.Sprintf("%d.json", chain.Newest().Version+1)
 		data, err := f.fs.Read(f.path("chain", name), network.MaxLinkSize)

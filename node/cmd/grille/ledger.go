@@ -12,7 +12,8 @@ import (
 )
 
 func (a *app) ledgerCommand() *cobra.Command {
-	return group("ledger", "Look at what all members have committed to", a.ledgerHeads(), a.ledgerEntries(), a.ledgerShow(), a.ledgerProof())
+	return group("ledger", "Look at what all members have committed to", a.ledgerHeads(), a.ledgerEntries(), a.ledgerShow(), a.ledgerProof(),
+		a.ledgerAudit(), a.ledgerFsck(), a.ledgerEvidence())
 }
 
 func (a *app) ledgerHeads() *cobra.Command {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/grille-gateway/grille/circuits"
 	"github.com/grille-gateway/grille/exchange/bundle"
+	"github.com/grille-gateway/grille/ledger/audit"
 	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/prover"
 )
@@ -17,14 +18,15 @@ import (
 const maxVerifyingKey = 1 << 20
 
 func (a *app) verifyCommand() *cobra.Command {
-	var networkPath, keyPath string
+	var networkPath, keyPath, ledgerDir string
 	c := &cobra.Command{
 		Use: "verify BUNDLE --network network.json --key verifying.key", Short: "Check an answer's evidence, offline", Args: cobra.ExactArgs(1),
 		Long: `Checks that the verdict in a bundle follows from what its holder had committed to on the ledger. It needs no network and no
 gateway: what you trust is the network configuration (compare its fingerprint, which is printed) and, if its keys are development
-keys, whoever made them. Exit code 3 means that it does not verify.`,
-		RunE: func(_ *cobra.Command, args []string) error {
-			cfg, err := readNetwork(networkPath)
+keys, whoever made them. With --ledger, a copy of any member's ledger folder, it proves besides that policy, agreement and epoch were
+the newest and in force when the answer was given, which a bundle alone only asserts. Exit code 3 means that it does not verify.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			chain, err := a.trusted(networkPath)
 			if err != nil {
 				return err
 			}
@@ -32,29 +34,52 @@ keys, whoever made them. Exit code 3 means that it does not verify.`,
 			if err != nil {
 				return fmt.Errorf("reading the bundle: %w", err)
 			}
-			key, err := readLimited(keyPath, maxVerifyingKey)
+			proofs, err := readVerifyingKey(keyPath)
 			if err != nil {
-				return fmt.Errorf("reading the verifying key: %w", err)
+				return err
 			}
-			proofs, err := prover.NewVerifier(key)
-			if err != nil {
-				return hint(fmt.Errorf("reading the verifying key %s: %w", keyPath, err), "grille keys export DIR -f verifying.key")
+			verifier := &bundle.Verifier{Proofs: proofs}
+			var replica *copiedLedger
+			if ledgerDir != "" {
+				if chain, err = audit.LoadChain(ledgerDir, chain); err != nil {
+					return err
+				}
+				replica = &copiedLedger{ctx: cmd.Context(), warnings: a.err,
+					options: audit.Options{Dir: ledgerDir, Chain: chain, Progress: a.reading("reading the holder's log")}}
+				verifier.Replica = replica
 			}
-			report, err := (&bundle.Verifier{Config: cfg, Proofs: proofs}).Verify(data)
+			verifier.Config, verifier.Chain = chain.Newest(), chain
+			report, err := verifier.Verify(data)
+			if replica != nil && replica.err != nil {
+				return noLedger(replica.err)
+			}
 			if err != nil {
 				return a.notVerified(args[0], err)
 			}
-			return a.printVerified(report, cfg, proofs.Kind())
+			return a.printVerified(report, verifier.Config, proofs.Kind())
 		},
 	}
-	c.Flags().StringVar(&networkPath, "network", "", "the network configuration (required)")
+	c.Flags().StringVar(&networkPath, "network", "", "the network configuration, or a chain of them (required)")
 	c.Flags().StringVar(&keyPath, "key", "", "the verifying key (required)")
+	c.Flags().StringVar(&ledgerDir, "ledger", "", "a ledger's folder, or a copy of one, to prove what was in force")
 	for _, name := range []string{"network", "key"} {
 		if err := c.MarkFlagRequired(name); err != nil {
 			panic("grille: " + err.Error())
 		}
 	}
 	return c
+}
+
+func readVerifyingKey(path string) (*prover.Verifier, error) {
+	key, err := readLimited(path, maxVerifyingKey)
+	if err != nil {
+		return nil, fmt.Errorf("reading the verifying key: %w", err)
+	}
+	proofs, err := prover.NewVerifier(key)
+	if err != nil {
+		return nil, hint(fmt.Errorf("reading the verifying key %s: %w", path, err), "grille keys export DIR -f verifying.key")
+	}
+	return proofs, nil
 }
 
 // notVerified reports a bundle that is refused, with its stable reason.
