@@ -72,7 +72,9 @@ func (s *Server) registerSuccession() {
 			}
 			return &struct{ Body *Succession }{found}, nil
 		})
-	huma.Register(s.api, op(http.MethodPost, "propose", "/v1/network/proposal", "Propose the next network configuration, as its proposer", 409, 413, 422),
+	propose := op(http.MethodPost, "propose", "/v1/network/proposal", "Propose the next network configuration, as its proposer", 409, 413, 422)
+	propose.SkipValidateBody = true // network.Parse is stricter
+	huma.Register(s.api, propose,
 		func(_ context.Context, in *struct {
 			RawBody []byte `contentType:"application/json" doc:"The document, as grille network change wrote it"`
 		}) (*struct{ Body *Succession }, error) {

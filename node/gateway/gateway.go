@@ -228,7 +228,7 @@ func (g *Gateway) openInterfaces(f config.Folder) error {
 // connect opens the QUIC side. Handlers wait for it to be usable, since a neighbour may be faster than Listen returns.
 func (g *Gateway) connect() error {
 	g.gossip = gossip.New(gossip.Options{Store: g.ledger, Peers: wire{g}, Config: g.network, Member: g.member.Name, Logger: g.log,
-		OnFinal: g.metrics.Final})
+		Versions: versions{g.ledger}, Now: g.now, OnFinal: g.metrics.Final})
 	members, err := transportMembers(g.network)
 	if err != nil {
 		return err

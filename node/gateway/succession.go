@@ -151,3 +151,50 @@ func (g *Gateway) loadChain(f config.Folder) (*network.Chain, error) {
 	g.member, _ = g.network.Member(g.settings.Member) // CheckMember saw it
 	return chain, nil
 }
+
+// versions is the chain of configurations as gossip carries it. It is a gossip.Versions.
+type versions struct{ store *ledger.Store }
+
+// Succession returns what is known on the way to the next version.
+func (v versions) Succession() []byte {
+	known := v.store.Succession()
+	if known.Proposal == nil {
+		return nil
+	}
+	return known.Bytes()
+}
+
+// AddSuccession takes what a neighbour knows. That this completes a version is no error of the neighbour's, and neither is a
+// proposer's second proposal, which is shown to the operators.
+func (v versions) AddSuccession(data []byte) error {
+	known, err := network.ParseSuccession(data)
+	if err == nil {
+		err = v.store.AddSuccession(known)
+	}
+	if errors.Is(err, ledger.ErrSuperseded) || errors.Is(err, network.ErrEquivocation) {
+		return nil
+	}
+	return err
+}
+
+// Link returns the link that leads to a version.
+func (v versions) Link(version int) ([]byte, bool) {
+	chain := v.store.Chain()
+	i := version - chain.Pinned().Version - 1
+	if links := chain.Links(); i >= 0 && i < len(links) {
+		return links[i].Bytes(), true
+	}
+	return nil, false
+}
+
+// AddLink takes the link to the next version.
+func (v versions) AddLink(data []byte) error {
+	link, err := network.ParseLink(data)
+	if err == nil {
+		err = v.store.AddLink(link)
+	}
+	if errors.Is(err, ledger.ErrSuperseded) {
+		return nil
+	}
+	return err
+}

@@ -97,7 +97,8 @@ func TestNetworkChangesWhileItRuns(t *testing.T) {
 		}
 		for _, m := range voters {
 			w.eventually("the proposal arrives", func() bool {
-				return g[m].Get(t.Context(), "/v1/network/succession", &s) == nil && s.Proposal != nil
+				var seen api.Succession
+				return g[m].Get(t.Context(), "/v1/network/succession", &seen) == nil && seen.Proposal != nil
 			})
 			w.check(g[m].Post(t.Context(), "/v1/network/vote", map[string]string{"digest": next.Digest()}, &s))
 		}
