@@ -6,14 +6,14 @@ GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.3.0
 # A deadlock fails instead of using up CI's time.
 TESTFLAGS   ?= -timeout 10m
 
-.PHONY: all build test unit fmt vet lint vuln demo system test-faults test-field bench clean
+.PHONY: all build test unit sim fmt vet lint vuln demo system test-faults test-field bench clean
 
 all: build
 
 build:
 	$(GO) build -o bin/grille ./node/cmd/grille
 
-test: fmt vet lint vuln unit demo system
+test: fmt vet lint vuln unit sim demo system
 
 fmt:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
@@ -36,6 +36,10 @@ vuln:
 # Everything within one process, under the race detector.
 unit:
 	$(GO) test -race $(TESTFLAGS) $$($(GO) list ./... | grep -v -e '/node/demo$$' -e '/node/field$$')
+
+# Simulated networks, each from one seed: crashes, partitions, lost and forged messages, folders set back, wrong clocks.
+sim:
+	$(GO) test $(TESTFLAGS) -v ./ledger -run 'TestSimulation$$' -sim.runs 10000
 
 # Networks of real processes: forty people, killed processes, the operations document; then members in network namespaces of their own
 # with latency, loss, partitions and wrong clocks, which needs root. NETNS=0 where no network namespace can be made.

@@ -47,11 +47,15 @@ func (w *simWorld) byzantineAct() {
 	switch k := w.r.IntN(20); {
 	case k < 3:
 		l.extend()
-	case k < 4:
+	case k < 4 && w.chance(2):
 		l.fork()
+	case k < 4:
+		l.split()
 	case k < 11:
-		if n := w.pickUp(); n != nil {
-			l.pushTo(n)
+		for _, n := range w.nodes {
+			if n.mirror && n.store != nil && w.chance(2) {
+				l.pushTo(n)
+			}
 		}
 	case k < 14:
 		l.collude()
@@ -88,6 +92,31 @@ func (l *simLies) fork() {
 	w.tracef("%s forks its log", l.n)
 	l.assign[w.r.IntN(len(w.nodes))] = len(l.log().branches) - 1
 	l.assign[w.r.IntN(len(w.nodes))] = len(l.log().branches) - 1
+}
+
+// split shows one history to some mirrors and another to the rest, all at once, before they can compare.
+func (l *simLies) split() {
+	w := l.n.w
+	if len(l.log().branches) > 2 {
+		return
+	}
+	old := l.log().branches[0]
+	b := old.fork(int64(w.r.IntN(int(old.size()) + 1)))
+	l.log().branches = append(l.log().branches, b)
+	w.count("owner forks its log")
+	w.tracef("%s shows two histories", l.n)
+	for _, x := range []*simBranch{old, b} {
+		for range 1 + w.r.IntN(2) {
+			x.add(fmt.Appendf(nil, `{"kind":"lie","v":1,"n":%d,"split":%d}`, x.size(), slices.Index(l.log().branches, x)))
+		}
+	}
+	for _, m := range w.nodes {
+		l.assign[m.id] = w.r.IntN(2) * (len(l.log().branches) - 1)
+		if m.mirror && m != l.n {
+			x := l.log().branches[l.assign[m.id]]
+			w.send(simMail{from: l.n.id, to: m.id, push: &Push{Origin: l.log().origin, Checkpoint: l.sign(x.tree(x.size())), Entries: x.entries}})
+		}
+	}
 }
 
 // sign returns the own signature on a tree, as often as asked.
@@ -229,7 +258,7 @@ func (l *simLies) collude() {
 			all[n.name] = n.lies.cosign(tree, text, w.now)
 		}
 	}
-	if q := w.config().Quorum(); len(all) >= q {
+	if q := w.given().Quorum(); len(all) >= q {
 		w.count("lying owner makes a head")
 		c, err := note.Parse(l.sign(tree))
 		if err != nil {

@@ -146,16 +146,19 @@ func (w *simWorld) copyFolder() {
 	}
 }
 
-// setBack replaces the folder of a member by an older copy, if it may still become untrusted.
+// setBack replaces the folder of a member by an older copy, if one may still become untrusted.
 func (w *simWorld) setBack() {
-	n := w.pickUp()
-	if n == nil || len(n.copies) == 0 || n.restored {
+	var able []*simNode
+	for _, n := range w.nodes {
+		if n.store != nil && len(n.copies) > 0 && !n.restored && (!n.mirror || w.budget > 0) {
+			able = append(able, n)
+		}
+	}
+	if len(able) == 0 {
 		return
 	}
+	n := able[w.r.IntN(len(able))]
 	if n.mirror {
-		if w.budget == 0 {
-			return
-		}
 		w.budget--
 	}
 	w.count("folder set back indeed")

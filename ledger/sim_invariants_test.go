@@ -132,6 +132,9 @@ func (n *simNode) simState(path string) (tree tlog.Tree, at time.Time) {
 // that no crash takes away. (Invariant b.)
 func (n *simNode) checkSigned(role, path string, l *simLog, tree tlog.Tree, at time.Time) {
 	w := n.w
+	if len(n.told) < w.config().Quorum() && !w.opts.plant.blind {
+		w.failf("%s as %s signs size %d of %s, and was told by %d mirrors what they hold", n, role, tree.N, w.logName(l.origin), len(n.told))
+	}
 	if n.trusted() && !w.opts.plant.blind {
 		state, when := n.simState(path)
 		if state.N < tree.N || !l.consistent(state, tree) || when.Before(at) {
@@ -332,7 +335,7 @@ func (n *simNode) checkStart() {
 	}
 	heard := 0
 	for id := range n.heard {
-		if id != n.id && n.w.nodes[id].trusted() {
+		if n.w.nodes[id].trusted() {
 			heard++
 		}
 	}

@@ -81,6 +81,14 @@ func newSimWorld(o simOptions) *simWorld {
 // config is the version in force.
 func (w *simWorld) config() *network.Configuration { return w.versions[len(w.versions)-1] }
 
+// given is what members believe the version in force to be: the same, if nothing is planted.
+func (w *simWorld) given() *network.Configuration {
+	if f := w.opts.plant.config; f != nil {
+		return f(w.config())
+	}
+	return w.config()
+}
+
 // faulty says which members are not to be trusted as mirrors, a bit for each.
 func (w *simWorld) faulty() (mask uint64) {
 	for _, n := range w.nodes {

@@ -108,7 +108,8 @@ type simNode struct {
 	broken                    bool  // a disk error was planned
 	copies                    []*simfs.FS
 
-	heard   map[int]bool      // honest members heard since the start
+	told    map[int]bool      // mirrors that told since the start what they hold, this one among them
+	heard   map[int]bool      // those of them that are trusted
 	waits   map[int]time.Time // until when an answer of that mirror is awaited
 	acked   int64             // entries of the own log that Append acknowledged
 	pending [][]byte          // of an Append that ended in a failure
@@ -145,7 +146,10 @@ func (n *simNode) start() {
 		return
 	}
 	n.store = store
-	n.heard, n.waits = map[int]bool{n.id: true}, make(map[int]time.Time)
+	n.heard, n.waits = make(map[int]bool), make(map[int]time.Time)
+	if n.told = make(map[int]bool); n.mirror {
+		n.told[n.id] = true
+	}
 	w.tracef("%s starts, own log %d", n, store.Size(n.log().origin))
 	n.adopt()
 	n.checkKept()
@@ -164,7 +168,7 @@ func (n *simNode) open() (*Store, error) {
 		return nil, err
 	}
 	disk.Serial = true
-	return openOn(disk, Options{Config: n.w.config(), Member: n.name, LogKey: simKey("log " + n.name + "1"), MirrorKey: simKey("mirror " + n.name + "1"),
+	return openOn(disk, Options{Config: n.w.given(), Member: n.name, LogKey: simKey("log " + n.name + "1"), MirrorKey: simKey("mirror " + n.name + "1"),
 		Now: n.now, index: ":memory:"})
 }
 
@@ -376,7 +380,7 @@ func (n *simNode) pull(from *simNode) {
 func (n *simNode) takePush(from *simNode, p Push) {
 	take := func(p Push) (PushReply, error) { return n.store.AddCheckpoint(p) }
 	if f := n.w.opts.plant.push; f != nil {
-		take = func(p Push) (PushReply, error) { return f(n, p) }
+		take = func(p Push) (PushReply, error) { return f(n, from, p) }
 	}
 	reply, err := take(p)
 	n.w.tracef("%s takes push of %d entries of %s from %s: cosigned %v, has %d, %v", n, len(p.Entries), n.w.logName(p.Origin), from,
@@ -418,7 +422,14 @@ func (n *simNode) takeReply(from *simNode, r PushReply) {
 
 // takeTold takes what another member holds.
 func (n *simNode) takeTold(from *simNode, t *simTold) {
-	err := n.store.Hear(from.name, t.heads, t.standing)
+	hear := n.store.Hear
+	if f := n.w.opts.plant.hear; f != nil {
+		hear = func(string, []Head, [][]byte) error { return f(n, from.name, t) }
+	}
+	err := hear(from.name, t.heads, t.standing)
+	if from.mirror {
+		n.told[from.id] = true
+	}
 	if !n.survives() {
 		return
 	}

@@ -1,0 +1,110 @@
+package ledger
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/ledger/note"
+)
+
+// simPlants are faults that the simulator must find. They are in the tests' hands alone: in what a store is given, or in the
+// place of one of its methods.
+var simPlants = []simPlant{
+	{name: "signer states are not fsynced", blind: true, losesSync: func(path string) bool { return strings.Contains(path, "/signer") }},
+	{name: "renames of signer states are not fsynced", blind: true, losesSync: func(path string) bool {
+		return strings.Contains(path, "/signer") && !strings.HasSuffix(path, ".tmp")
+	}},
+	{name: "entries are not fsynced", blind: true, losesSync: func(path string) bool { return strings.Contains(path, "/tile") }},
+	{name: "the quorum is one less", blind: true, config: func(c *network.Configuration) *network.Configuration {
+		fewer := *c
+		fewer.QuorumSize = c.Quorum() - 1
+		return &fewer
+	}},
+	{name: "signing begins before a quorum was heard", opened: func(n *simNode) {
+		if s := n.store; !n.hasHeard() {
+			s.started = true
+			close(s.heard)
+		}
+	}},
+	{name: "an owner is set back and does not listen", hear: func(n *simNode, from string, t *simTold) error {
+		origin := n.log().origin
+		var heads []Head
+		for _, h := range t.heads {
+			if h.Origin != origin {
+				heads = append(heads, h)
+			}
+		}
+		var standing [][]byte
+		for _, data := range t.standing {
+			if c, err := note.Parse(data); err == nil && c.Origin != origin {
+				standing = append(standing, data)
+			}
+		}
+		return n.store.Hear(from, heads, standing)
+	}},
+	{name: "a mirror cosigns before it stores", blind: true, push: cosignFirst},
+	{name: "a mirror cosigns smaller trees", blind: true, push: cosignSmaller},
+}
+
+// cosignFirst cosigns by the entries in memory, lets that out, and then stores them.
+func cosignFirst(n, from *simNode, p Push) (PushReply, error) {
+	r, err := n.store.replica(p.Origin)
+	c, perr := note.VerifyOwner(n.w.config(), p.Origin, p.Checkpoint)
+	if err != nil || perr != nil || r.mirror == nil || n.store.mayCosign(r, c.Tree) != nil {
+		return PushReply{}, errors.Join(err, perr, ErrStarting)
+	}
+	l := n.w.logAt(p.Origin)
+	for _, b := range l.branches {
+		if !b.has(c.Tree) || !b.has(r.mirror.State().Tree) || c.Tree.N < r.tree().N {
+			continue
+		}
+		line, _, err := r.mirror.Cosign(c.Tree, note.Assemble(c, nil), b.hashes, n.now(), ClockAllowance)
+		if err != nil || !n.survives() {
+			break
+		}
+		n.checkCosigned(c, line)
+		n.w.send(simMail{from: n.id, to: from.id, reply: &PushReply{Cosignature: []byte(line), Size: uint64(c.Tree.N), Have: uint64(c.Tree.N)}})
+		break
+	}
+	return n.store.AddCheckpoint(p)
+}
+
+// cosignSmaller cosigns a checkpoint though it cosigned a larger one.
+func cosignSmaller(n, _ *simNode, p Push) (PushReply, error) {
+	reply, err := n.store.AddCheckpoint(p)
+	if !errors.Is(err, ErrStale) {
+		return reply, err
+	}
+	me, _ := n.w.config().Member(n.name)
+	c, perr := note.VerifyOwner(n.w.config(), p.Origin, p.Checkpoint)
+	if perr != nil {
+		return reply, err
+	}
+	line, err := note.Cosign(c.Text, me.MirrorName(), simKey("mirror "+n.name+"1"), n.now())
+	return PushReply{Cosignature: []byte(line), Size: uint64(c.Tree.N), Have: reply.Have}, err
+}
+
+// TestSimulationFindsPlants builds each fault in and looks for a seed, of at most 1,000, in which an invariant breaks. The
+// same seed without the fault breaks none.
+func TestSimulationFindsPlants(t *testing.T) {
+	for _, plant := range simPlants {
+		t.Run(plant.name, func(t *testing.T) {
+			if *simSeed != 0 {
+				_, err := simulate(simOptions{seed: *simSeed, events: 500, plant: plant, trace: os.Stdout})
+				t.Logf("with the fault: %v", err)
+				return
+			}
+			_, found := simMany(1000, 500, plant, 1)
+			if len(found) == 0 {
+				t.Fatal("not found in 1,000 seeds")
+			}
+			t.Logf("%v\n\trepeat with: go test ./ledger -v -run '%s' -sim.seed=%d", found[0].err, t.Name(), found[0].seed)
+			if _, err := simulate(simOptions{seed: found[0].seed, events: 500}); err != nil {
+				t.Errorf("without the fault: %v", err)
+			}
+		})
+	}
+}
