@@ -267,13 +267,14 @@ type Entry struct {
 
 // Head is the newest final checkpoint of a log.
 type Head struct {
-	Origin     string `json:"origin"`
-	Member     string `json:"member"`
-	Size       uint64 `json:"size"`
-	Root       string `json:"root" doc:"Root hash, base64 as in the checkpoint"`
-	Time       string `json:"time,omitempty" doc:"Median time of its cosignatures, UTC"`
-	AgeSeconds int64  `json:"age_seconds,omitempty"`
-	Checkpoint string `json:"checkpoint" doc:"C2SP checkpoint with exactly a quorum of cosignatures"`
+	Origin     string   `json:"origin"`
+	Member     string   `json:"member"`
+	Size       uint64   `json:"size"`
+	Root       string   `json:"root" doc:"Root hash, base64 as in the checkpoint"`
+	Time       string   `json:"time,omitempty" doc:"Median time of its cosignatures, UTC"`
+	AgeSeconds int64    `json:"age_seconds,omitempty"`
+	Checkpoint string   `json:"checkpoint" doc:"C2SP checkpoint with exactly a quorum of cosignatures"`
+	Witnesses  []string `json:"witnesses,omitempty" doc:"Witnesses outside the network that cosigned it, too; they count to no quorum"`
 }
 
 // Network is the pinned network configuration as this gateway sees it.
@@ -303,26 +304,36 @@ type NetworkMember struct {
 
 // Status says how this gateway is.
 type Status struct {
-	Version          string   `json:"version"`
-	Instance         string   `json:"instance"`
-	Member           string   `json:"member"`
-	Started          string   `json:"started"`
-	Ready            bool     `json:"ready"`
-	NotReady         []string `json:"not_ready,omitempty" doc:"Why it is not ready"`
-	Mode             string   `json:"mode"`
-	Circuit          string   `json:"circuit"`
-	VerifyingKey     string   `json:"verifying_key" doc:"SHA-256"`
-	KeyKind          string   `json:"key_kind" doc:"development keys prove nothing to those who do not trust who made them"`
-	LogSize          uint64   `json:"log_size" doc:"Final entries on this member's log"`
-	HeadAgeSeconds   int64    `json:"head_age_seconds" doc:"Since the newest quorum of cosignatures; -1: none yet"`
-	ClockKnown       bool     `json:"clock_known" doc:"Enough mirrors were heard from to judge this gateway's clock"`
-	ClockOffset      float64  `json:"clock_offset_seconds" doc:"The mirrors' median clock less this one's"`
-	ClockSkewed      bool     `json:"clock_skewed" doc:"Over 5 s off: this mirror cosigns nothing until its clock is set"`
-	Halted           []string `json:"halted,omitempty" doc:"Logs whose owner signed two histories; see /v1/ledger/evidence"`
-	PeersUp          int      `json:"peers_up"`
-	Peers            int      `json:"peers"`
-	ProverQueued     int      `json:"prover_queued"`
-	ProverRunning    int      `json:"prover_running"`
-	BeatSeconds      int      `json:"beat_seconds"`
-	FreshnessSeconds int      `json:"freshness_seconds"`
+	Version          string    `json:"version"`
+	Instance         string    `json:"instance"`
+	Member           string    `json:"member"`
+	Started          string    `json:"started"`
+	Ready            bool      `json:"ready"`
+	NotReady         []string  `json:"not_ready,omitempty" doc:"Why it is not ready"`
+	Mode             string    `json:"mode"`
+	Circuit          string    `json:"circuit"`
+	VerifyingKey     string    `json:"verifying_key" doc:"SHA-256"`
+	KeyKind          string    `json:"key_kind" doc:"development keys prove nothing to those who do not trust who made them"`
+	LogSize          uint64    `json:"log_size" doc:"Final entries on this member's log"`
+	HeadAgeSeconds   int64     `json:"head_age_seconds" doc:"Since the newest quorum of cosignatures; -1: none yet"`
+	ClockKnown       bool      `json:"clock_known" doc:"Enough mirrors were heard from to judge this gateway's clock"`
+	ClockOffset      float64   `json:"clock_offset_seconds" doc:"The mirrors' median clock less this one's"`
+	ClockSkewed      bool      `json:"clock_skewed" doc:"Over 5 s off: this mirror cosigns nothing until its clock is set"`
+	Halted           []string  `json:"halted,omitempty" doc:"Logs whose owner signed two histories; see /v1/ledger/evidence"`
+	PeersUp          int       `json:"peers_up"`
+	Peers            int       `json:"peers"`
+	ProverQueued     int       `json:"prover_queued"`
+	ProverRunning    int       `json:"prover_running"`
+	BeatSeconds      int       `json:"beat_seconds"`
+	FreshnessSeconds int       `json:"freshness_seconds"`
+	Witnesses        []Witness `json:"witnesses,omitempty" doc:"Witnesses outside the network that cosign this member's log; they count to no quorum"`
+}
+
+// Witness is a witness outside the network.
+type Witness struct {
+	Name  string `json:"name" doc:"Of its key"`
+	URL   string `json:"url"`
+	Size  uint64 `json:"size" doc:"Of the tree that it cosigned last; 0: none"`
+	Time  string `json:"time,omitempty" doc:"Of that cosignature, UTC, by its clock"`
+	Fault string `json:"fault,omitempty" doc:"Why the last attempt failed"`
 }

@@ -298,7 +298,7 @@ func TestWitnessKeyIsMadeOnce(t *testing.T) {
 func TestCertificateIsMadeOnce(t *testing.T) {
 	f := testFolder(t)
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	made, err := EnsureCertificate(f, now, "logs.example:8444", "192.0.2.7:8444", "0.0.0.0:8444", "no address")
+	made, err := EnsureCertificate(f, now, "logs.example:8444", "127.7.7.7:8444", "0.0.0.0:8444", "no address")
 	if err != nil || !made {
 		t.Fatal(made, err)
 	}
@@ -311,7 +311,7 @@ func TestCertificateIsMadeOnce(t *testing.T) {
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(pair.Leaf)
-	for host, want := range map[string]bool{"logs.example": true, "192.0.2.7": true, "127.0.0.1": true, "::1": true, "localhost": true,
+	for host, want := range map[string]bool{"logs.example": true, "127.7.7.7": true, "127.0.0.1": true, "::1": true, "localhost": true,
 		"0.0.0.0": false, "other.example": false} {
 		_, err := pair.Leaf.Verify(x509.VerifyOptions{DNSName: host, Roots: pool, CurrentTime: now.AddDate(9, 0, 0)})
 		if (err == nil) != want {

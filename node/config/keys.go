@@ -92,10 +92,17 @@ func EnsureWitness(f Folder) (key ed25519.PrivateKey, made bool, err error) {
 		}
 		made = true
 	}
-	if key, err = loadKey(f.Key(RoleWitness)); err != nil {
-		return nil, false, fmt.Errorf("reading the witness key: %w", err)
+	key, err = LoadWitness(f)
+	return key, made, err
+}
+
+// LoadWitness reads the witness key.
+func LoadWitness(f Folder) (ed25519.PrivateKey, error) {
+	key, err := loadKey(f.Key(RoleWitness))
+	if err != nil {
+		return nil, fmt.Errorf("reading the witness key: %w", err)
 	}
-	return key, made, nil
+	return key, nil
 }
 
 // LoadKeys reads the four signing keys of a card. Files that others may read are refused.

@@ -31,6 +31,8 @@ import (
 	"github.com/grille-gateway/grille/node/gossip"
 	"github.com/grille-gateway/grille/node/metrics"
 	"github.com/grille-gateway/grille/node/peer"
+	"github.com/grille-gateway/grille/node/tlogweb"
+	"github.com/grille-gateway/grille/node/witness"
 	"github.com/grille-gateway/grille/prover"
 )
 
@@ -69,8 +71,10 @@ type Gateway struct {
 	metrics   *metrics.Metrics
 	gossip    *gossip.Gossip
 	api       *api.Server
-	peers     *peer.Node    // set before connected is closed
-	connected chan struct{} // closed when peers may be used
+	outside   *witness.Client
+	public    *tlogweb.Server // nil: nobody outside is served
+	peers     *peer.Node      // set before connected is closed
+	connected chan struct{}   // closed when peers may be used
 }
 
 // Open opens everything in the gateway's folder and joins the network. On an error nothing stays open.
@@ -102,12 +106,12 @@ func (g *Gateway) open(ctx context.Context, o Options) error {
 	if g.proving, err = g.loadCircuit(ctx, o); err != nil {
 		return err
 	}
-	witness, _, err := config.EnsureWitness(f)
+	witnessKey, _, err := config.EnsureWitness(f)
 	if err != nil {
 		return err
 	}
 	if g.ledger, err = ledger.Open(ledger.Options{Dir: f.Ledger(), Chain: chain, Member: g.member.Name,
-		LogKey: g.keys.Log, MirrorKey: g.keys.Mirror, WitnessKey: witness, Now: g.now, Logger: g.log}); err != nil {
+		LogKey: g.keys.Log, MirrorKey: g.keys.Mirror, WitnessKey: witnessKey, Now: g.now, Logger: g.log}); err != nil {
 		return err
 	}
 	g.pool = prover.NewPool(g.proving, g.settings.Prover.Workers, g.settings.Prover.Queue)
@@ -115,6 +119,9 @@ func (g *Gateway) open(ctx context.Context, o Options) error {
 		return err
 	}
 	if err := g.openInterfaces(f); err != nil {
+		return err
+	}
+	if err := g.openOutside(f); err != nil {
 		return err
 	}
 	return g.connect()
@@ -275,6 +282,14 @@ func (g *Gateway) Run(ctx context.Context) error {
 			stop(err)
 		}
 	})
+	loops.Go(func() { g.outside.Run(behind) })
+	if g.public != nil {
+		loops.Go(func() {
+			if err := g.public.Serve(behind); err != nil {
+				stop(err)
+			}
+		})
+	}
 	err := g.api.Serve(ctx)
 	end()
 	loops.Wait()
@@ -290,6 +305,9 @@ func (g *Gateway) Addr(ctx context.Context) net.Addr { return g.api.Addr(ctx) }
 // Close ends connections and closes the stores. Run must have returned.
 func (g *Gateway) Close() error {
 	var errs []error
+	if g.public != nil {
+		errs = append(errs, g.public.Close())
+	}
 	if g.peers != nil {
 		errs = append(errs, g.peers.Close())
 	}

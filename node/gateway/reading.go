@@ -95,6 +95,7 @@ func (g *Gateway) Heads() []api.Head {
 			item.Time = entry.FormatTime(median)
 			item.AgeSeconds = int64(g.now().Sub(median).Seconds())
 		}
+		item.Witnesses = g.outsideOf(h)
 		list = append(list, item)
 	}
 	return list
@@ -141,6 +142,7 @@ func (g *Gateway) Status() api.Status {
 		s.HeadAgeSeconds = int64(g.headAge().Seconds())
 	}
 	s.ProverQueued, s.ProverRunning = g.pool.Depth()
+	s.Witnesses = g.outsideStatus()
 	clock := g.ledger.Clock()
 	s.ClockKnown, s.ClockOffset, s.ClockSkewed = clock.Known, clock.Offset.Seconds(), clock.Skewed
 	for _, origin := range g.ledger.Origins() {

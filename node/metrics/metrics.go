@@ -6,6 +6,7 @@ package metrics
 
 import (
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,6 +32,8 @@ type Metrics struct {
 	proving  prometheus.Histogram
 	asking   prometheus.Histogram
 	finality prometheus.Histogram
+	outside  *prometheus.CounterVec
+	public   *prometheus.CounterVec
 }
 
 // New makes a registry of its own, so that several gateways in one process do not mix.
@@ -50,10 +53,14 @@ func New(version string) *Metrics {
 		finality: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "grille_finality_seconds",
 			Help: "Time from sending entries to a quorum of cosignatures.", Buckets: prometheus.ExponentialBucketsRange(0.002, 30, 14)}),
 	}
+	m.outside = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grille_outside_witness_requests_total",
+		Help: "Requests to outside witnesses, by witness and whether they cosigned."}, []string{"witness", "outcome"})
+	m.public = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grille_public_requests_total",
+		Help: "Requests of strangers for the logs, by resource and HTTP status."}, []string{"resource", "status"})
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "grille_info", Help: "Always 1.",
 		ConstLabels: prometheus.Labels{"version": version}})
 	info.Set(1)
-	m.registry.MustRegister(m.answers, m.asked, m.refusals, m.proving, m.asking, m.finality, info,
+	m.registry.MustRegister(m.answers, m.asked, m.refusals, m.proving, m.asking, m.finality, m.outside, m.public, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -106,6 +113,20 @@ func (m *Metrics) Asked(holder, policy, outcome string, took time.Duration) {
 
 // Final records how long finality took.
 func (m *Metrics) Final(took time.Duration) { m.finality.Observe(took.Seconds()) }
+
+// Outside counts one request to an outside witness, by its name in the settings.
+func (m *Metrics) Outside(witness string, cosigned bool) {
+	outcome := "failed"
+	if cosigned {
+		outcome = "cosigned"
+	}
+	m.outside.WithLabelValues(witness, outcome).Inc()
+}
+
+// Public counts one request of a stranger. resource is a constant, never a path.
+func (m *Metrics) Public(resource string, status int) {
+	m.public.WithLabelValues(resource, strconv.Itoa(status)).Inc()
+}
 
 // Handler serves the registry.
 func (m *Metrics) Handler() http.Handler {

@@ -159,7 +159,7 @@ func TestClientsAreLimited(t *testing.T) {
 		t.Errorf("statuses %v, Retry-After %q", statuses, wait)
 	}
 	c := newClients(1)
-	for _, addr := range []string{"192.0.2.1:1", "192.0.2.2:1", "[2001:db8::1]:1", "[2001:db8:0:1::1]:1", "pipe"} {
+	for _, addr := range []string{"127.0.2.1:1", "127.0.2.2:1", "[fd00::1]:1", "[fd00:0:1::1]:1", "pipe"} {
 		for i := range 2 {
 			release, _, ok := c.admit(t.Context(), addr)
 			if !ok {
@@ -169,14 +169,14 @@ func TestClientsAreLimited(t *testing.T) {
 			release()
 		}
 	}
-	if c.of("192.0.2.1:1") != c.of("192.0.2.1:9") || c.of("[2001:db8::1]:1") != c.of("[2001:db8::ffff]:2") || c.of("[::ffff:192.0.2.1]:1") != c.of("192.0.2.1:1") {
+	if c.of("127.0.2.1:1") != c.of("127.0.2.1:9") || c.of("[fd00::1]:1") != c.of("[fd00::ffff]:2") || c.of("[::ffff:127.0.2.1]:1") != c.of("127.0.2.1:1") {
 		t.Error("one client counts as several")
 	}
-	if c.of("192.0.2.1:1") == c.of("192.0.2.2:1") || c.of("[2001:db8::1]:1") == c.of("[2001:db8:0:1::1]:1") {
+	if c.of("127.0.2.1:1") == c.of("127.0.2.2:1") || c.of("[fd00::1]:1") == c.of("[fd00:0:1::1]:1") {
 		t.Error("two clients count as one")
 	}
 	for i := range maxClients + 100 {
-		c.of(fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&255, i&255))
+		c.of(fmt.Sprintf("127.%d.%d.%d:1", i>>16, i>>8&255, i&255))
 	}
 	if len(c.byAddr) > maxClients {
 		t.Errorf("%d clients are remembered", len(c.byAddr))

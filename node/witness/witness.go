@@ -230,18 +230,25 @@ func (w *outside) keep(c note.Checkpoint, signed []byte, out note.Outside) error
 	return nil
 }
 
-// Lines returns the signature lines of those witnesses that cosigned this very head, to be appended to it.
-func (c *Client) Lines(head ledger.Head) []byte {
-	var lines []byte
+// Of returns the cosignatures of those witnesses that cosigned this very head.
+func (c *Client) Of(head ledger.Head) (list []note.Outside) {
 	if head.Origin != c.o.Origin {
 		return nil
 	}
 	for _, w := range c.list {
 		w.mu.Lock()
 		if w.kept.Tree.N == int64(head.Size) && w.kept.Tree.Hash == head.Root && w.out.Line != "" {
-			lines = append(lines, w.out.Line...)
+			list = append(list, w.out)
 		}
 		w.mu.Unlock()
+	}
+	return list
+}
+
+// Lines returns their signature lines, to be appended to the head.
+func (c *Client) Lines(head ledger.Head) (lines []byte) {
+	for _, out := range c.Of(head) {
+		lines = append(lines, out.Line...)
 	}
 	return lines
 }

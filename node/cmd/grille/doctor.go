@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -94,6 +96,7 @@ func (d *doctor) examine(ctx context.Context) {
 	d.checkDisk()
 	d.checkClock()
 	d.checkGateway(ctx)
+	d.checkPublic()
 	d.checkPorts()
 	d.checkBuffers()
 }
@@ -125,6 +128,15 @@ func (d *doctor) checkKeys() {
 		}
 	}
 	d.add("keys", stateOK, "", "four signing keys, readable by their owner only")
+	key, err := witnessKey(d.dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		d.add("witness", stateWarn, "it is made at the next start", "%s is missing", d.dir.Key(config.RoleWitness))
+	case err != nil:
+		d.add("witness", stateFail, "", "%v", err)
+	default:
+		d.add("witness", stateOK, "", "%s", key)
+	}
 }
 
 func (d *doctor) checkNetwork() {
@@ -234,6 +246,29 @@ func (d *doctor) checkGateway(ctx context.Context) {
 	d.add("gateway", stateWarn, "see grille status for who is missing", "running, not ready: %s", strings.Join(s.NotReady, "; "))
 }
 
+// checkPublic looks at the certificate of the public side, if there is one.
+func (d *doctor) checkPublic() {
+	listen := d.settings.TLog.Listen
+	if listen == "" {
+		return
+	}
+	certificate, key := d.dir.Path(d.settings.TLog.TLSCertificate), d.dir.Path(d.settings.TLog.TLSKey)
+	if certificate == "" {
+		certificate, key = d.dir.Certificate(), d.dir.CertificateKey()
+	}
+	pair, err := tls.LoadX509KeyPair(certificate, key)
+	switch {
+	case errors.Is(err, os.ErrNotExist) && d.settings.TLog.TLSCertificate == "":
+		d.add("public", stateWarn, "grille init "+string(d.dir)+" makes one; so does the next start", "no certificate for %s yet", listen)
+	case err != nil:
+		d.add("public", stateFail, "see tlog.tls_certificate and tlog.tls_key", "%v", err)
+	case time.Until(pair.Leaf.NotAfter) < 14*24*time.Hour:
+		d.add("public", stateWarn, "renew it", "the certificate ends at %s", entry.FormatTime(pair.Leaf.NotAfter))
+	default:
+		d.add("public", stateOK, "", "logs at https://%s, certificate SHA-256 %x", listen, sha256.Sum256(pair.Leaf.Raw))
+	}
+}
+
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return line
@@ -251,6 +286,14 @@ func (d *doctor) checkPorts() {
 	}
 	if err != nil {
 		d.add("ports", stateFail, "stop the other program, or change api.listen", "%v", err)
+	}
+	if public := d.settings.TLog.Listen; public != "" && err == nil {
+		if tcp, err = net.Listen("tcp", public); err == nil {
+			err = tcp.Close()
+		}
+		if err != nil {
+			d.add("ports", stateFail, "stop the other program, or change tlog.listen", "%v", err)
+		}
 	}
 	udp, udpErr := net.ListenPacket("udp", d.settings.Peer.Listen)
 	if udpErr == nil {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"net/url"
@@ -8,12 +10,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/grille-gateway/grille/ledger"
 	"github.com/grille-gateway/grille/node/api"
+	"github.com/grille-gateway/grille/node/config"
 )
 
 func (a *app) ledgerCommand() *cobra.Command {
 	return group("ledger", "Look at what all members have committed to", a.ledgerHeads(), a.ledgerEntries(), a.ledgerShow(), a.ledgerProof(),
-		a.ledgerAudit(), a.ledgerFsck(), a.ledgerEvidence())
+		a.ledgerAudit(), a.ledgerFsck(), a.ledgerEvidence(), a.ledgerWitnessKey())
 }
 
 func (a *app) ledgerHeads() *cobra.Command {
@@ -34,6 +38,11 @@ func (a *app) ledgerHeads() *cobra.Command {
 					rows = append(rows, []string{h.Member, strconv.FormatUint(h.Size, 10), h.Time, h.Root})
 				}
 				table(w, []string{"MEMBER", "ENTRIES", "COSIGNED", "ROOT"}, rows)
+				for _, h := range list.Items {
+					for _, name := range h.Witnesses {
+						fmt.Fprintf(w, "%s is cosigned by %s, too, outside the quorum.\n", h.Member, name)
+					}
+				}
 			})
 		},
 	}
@@ -137,6 +146,37 @@ func (a *app) ledgerProof() *cobra.Command {
 	return c
 }
 
+func (a *app) ledgerWitnessKey() *cobra.Command {
+	return &cobra.Command{
+		Use: "witness-key [DIR]", Short: "Show the key with which this gateway witnesses logs for strangers", Args: cobra.MaximumNArgs(1),
+		Long: `Prints the verifier key (C2SP signed-note, type 04) of this gateway's cosignatures at POST /add-checkpoint of its public side.
+It promises that the gateway saw a log grow consistently, and nothing about its entries: no member counts it to a quorum.`,
+		RunE: func(_ *cobra.Command, args []string) error {
+			dir := a.folder(args, 0)
+			key, err := witnessKey(dir)
+			if err != nil {
+				return err
+			}
+			return a.print(struct {
+				Key string `json:"key"`
+			}{key}, func(w io.Writer) { fmt.Fprintln(w, key) })
+		},
+	}
+}
+
+// witnessKey is the verifier key of a gateway's witness key.
+func witnessKey(dir config.Folder) (string, error) {
+	settings, err := config.Load(dir)
+	if err != nil {
+		return "", err
+	}
+	key, err := config.LoadWitness(dir)
+	if err != nil {
+		return "", hint(err, "grille init %s, which makes what is missing", dir)
+	}
+	return ledger.WitnessVKey(settings.Instance, settings.Member, key.Public().(ed25519.PublicKey)), nil
+}
+
 func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "Show how the gateway is and who is connected", Args: cobra.NoArgs,
@@ -192,4 +232,12 @@ func printStatus(w io.Writer, s api.Status, n api.Network) {
 		rows = append(rows, []string{m.Name, m.Endpoint, up})
 	}
 	table(w, []string{"\nMEMBER", "ENDPOINT", "CONNECTION"}, rows)
+	if len(s.Witnesses) == 0 {
+		return
+	}
+	rows = nil
+	for _, o := range s.Witnesses {
+		rows = append(rows, []string{o.Name, strconv.FormatUint(o.Size, 10), cmp.Or(o.Time, "never"), cmp.Or(o.Fault, "ok")})
+	}
+	table(w, []string{"\nOUTSIDE WITNESS", "ENTRIES", "COSIGNED", "STATE"}, rows)
 }
