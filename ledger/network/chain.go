@@ -123,3 +123,23 @@ func ParseChain(data []byte) (*Chain, error) {
 	}
 	return c, nil
 }
+
+// ReadChain reads a file that holds a chain, or a configuration alone: a chain without links.
+func ReadChain(data []byte) (*Chain, error) {
+	if bytes.HasPrefix(data, []byte(`{"configuration":`)) {
+		return ParseChain(data)
+	}
+	c, err := Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	return NewChain(c), nil
+}
+
+// File returns what ReadChain reads: Bytes, or the pinned configuration alone if there are no links.
+func (c *Chain) File() []byte {
+	if len(c.links) == 0 {
+		return c.versions[0].Bytes()
+	}
+	return c.Bytes()
+}

@@ -51,6 +51,14 @@ func parseVKey(field, s, name string, alg byte, what string) (ed25519.PublicKey,
 	return key[1:], nil
 }
 
+// PublicKey returns the Ed25519 key in the verifier key of a log or a mirror.
+func PublicKey(vkey string) (ed25519.PublicKey, error) {
+	if key, err := parseVKey("verifier key", vkey, KeyName(vkey), algCosignature, "a verifier key"); err == nil {
+		return key, nil
+	}
+	return parseVKey("verifier key", vkey, KeyName(vkey), algEd25519, "an Ed25519 verifier key (type 01 or 04)")
+}
+
 func parseLogVKey(field, s, origin string) (ed25519.PublicKey, error) {
 	key, err := parseVKey(field, s, origin, algEd25519, "an Ed25519 verifier key (type 01)")
 	if err != nil {

@@ -34,6 +34,15 @@ func (m Member) Origin() string { return KeyName(m.LogKey) }
 // MirrorName returns the name that the member cosigns under: the name of its mirror key.
 func (m Member) MirrorName() string { return KeyName(m.MirrorKey) }
 
+// Generation returns the generation at the end of the name of a log or mirror key, or 0 if there is none.
+func Generation(name string) int {
+	g, err := strconv.Atoi(name[strings.LastIndexByte(name, '/')+1:])
+	if err != nil || g < 1 {
+		return 0
+	}
+	return g
+}
+
 // parseName takes a key's name apart, if it is one of this instance and role in its one spelling.
 func parseName(name, instance, role string) (member string, generation int, ok bool) {
 	rest, ok := strings.CutPrefix(name, instance+"/")

@@ -15,7 +15,7 @@ import (
 //	card.json      this member's card, for the other members
 //	tlog.crt       certificate of the public side, for those who are to trust it, unless tlog.tls_certificate points elsewhere
 //	keys/          0700: log.key mirror.key transport.key query.key witness.key tlog.key (PKCS #8 PEM), vault.keyset,
-//	               receipts.secret, api.token; each 0600
+//	               receipts.secret, api.token; each 0600. After a rotation also ROLE.next.key and the old ROLE.key.1, .2, ...
 //	ledger/        the logs this member replicates, and its signer's state
 //	data/          the datasets' epochs, sealed
 //	journal/       receipts and budgets
@@ -40,6 +40,14 @@ func (f Folder) Receipts() string {
 
 // Key is the file of one of the signing keys.
 func (f Folder) Key(r Role) string { return filepath.Join(f.Keys(), string(r)+".key") }
+
+// NextKey is the file of a signing key that is to replace the one in Key, once the network's configuration names it.
+func (f Folder) NextKey(r Role) string { return filepath.Join(f.Keys(), string(r)+".next.key") }
+
+// OldKey is the file in which the nth key of a role is kept when another has replaced it.
+func (f Folder) OldKey(r Role, n int) string {
+	return filepath.Join(f.Keys(), fmt.Sprintf("%s.key.%d", r, n))
+}
 
 // Create makes the folder and its parts where they are missing, readable by the owner only.
 func (f Folder) Create() error {

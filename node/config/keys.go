@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/grille-gateway/grille/ledger"
 	"github.com/grille-gateway/grille/ledger/network"
 )
 
@@ -33,6 +34,8 @@ func Roles() []Role { return []Role{RoleLog, RoleMirror, RoleTransport, RoleQuer
 // Keys are a gateway's signing keys.
 type Keys struct {
 	Log, Mirror, Transport, Query ed25519.PrivateKey
+	// Next holds by role the keys that Rotate made. None is used before the network's configuration names it: see For.
+	Next map[Role]ed25519.PrivateKey
 }
 
 func (k *Keys) of(r Role) *ed25519.PrivateKey {
@@ -55,7 +58,7 @@ func EnsureKeys(f Folder) (keys Keys, made []Role, err error) {
 		if _, err := os.Lstat(f.Key(r)); err == nil {
 			continue
 		}
-		if err := makeKey(f, r); err != nil {
+		if err := makeKey(f.Key(r), r); err != nil {
 			return Keys{}, nil, err
 		}
 		made = append(made, r)
@@ -64,8 +67,8 @@ func EnsureKeys(f Folder) (keys Keys, made []Role, err error) {
 	return keys, made, err
 }
 
-// makeKey makes a signing key and writes it to the folder, where there must be none.
-func makeKey(f Folder, r Role) error {
+// makeKey makes a signing key and writes it to a file, which must not be there.
+func makeKey(path string, r Role) error {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return fmt.Errorf("making the %s key: %w", r, err)
@@ -75,7 +78,7 @@ func makeKey(f Folder, r Role) error {
 		return fmt.Errorf("making the %s key: %w", r, err)
 	}
 	block := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	if err := WriteNew(f.Key(r), block, 0o600); err != nil {
+	if err := WriteNew(path, block, 0o600); err != nil {
 		return fmt.Errorf("writing the %s key: %w", r, err)
 	}
 	return nil
@@ -87,7 +90,7 @@ func EnsureWitness(f Folder) (key ed25519.PrivateKey, made bool, err error) {
 		return nil, false, err
 	}
 	if _, err := os.Lstat(f.Key(RoleWitness)); errors.Is(err, os.ErrNotExist) {
-		if err := makeKey(f, RoleWitness); err != nil {
+		if err := makeKey(f.Key(RoleWitness), RoleWitness); err != nil {
 			return nil, false, err
 		}
 		made = true
@@ -105,7 +108,7 @@ func LoadWitness(f Folder) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
-// LoadKeys reads the four signing keys of a card. Files that others may read are refused.
+// LoadKeys reads the four signing keys of a card, and those that are to follow them. Files that others may read are refused.
 func LoadKeys(f Folder) (Keys, error) {
 	if err := CheckPrivate(f.Keys()); err != nil {
 		return Keys{}, err
@@ -117,6 +120,16 @@ func LoadKeys(f Folder) (Keys, error) {
 			return Keys{}, fmt.Errorf("reading the %s key: %w", r, err)
 		}
 		*keys.of(r) = key
+		if _, err := os.Lstat(f.NextKey(r)); errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if key, err = loadKey(f.NextKey(r)); err != nil {
+			return Keys{}, fmt.Errorf("reading the next %s key: %w", r, err)
+		}
+		if keys.Next == nil {
+			keys.Next = make(map[Role]ed25519.PrivateKey)
+		}
+		keys.Next[r] = key
 	}
 	return keys, nil
 }
@@ -182,17 +195,40 @@ func (k Keys) Member(instance, name, title, endpoint string, mirror bool) networ
 // ErrNotAdopted says that no network configuration has been adopted, or another one than is there.
 var ErrNotAdopted = errors.New("network configuration not adopted")
 
-// LoadNetwork reads the adopted network configuration and compares this gateway's name and keys with what it says about them.
+// LoadNetwork reads the version of the network configuration that is in force (LoadChain), and compares this gateway's name
+// and keys with what it says about them.
 func LoadNetwork(f Folder, c Config, k Keys) (*network.Configuration, error) {
-	cfg, err := PinnedNetwork(f, c)
+	chain, err := LoadChain(f, c)
 	if err != nil {
 		return nil, err
 	}
-	return cfg, CheckMember(cfg, c, k)
+	return chain.Newest(), CheckMember(chain.Newest(), c, k)
 }
 
-// PinnedNetwork reads the network configuration and compares it with the adopted digest. A later version may be in force.
-func PinnedNetwork(f Folder, c Config) (*network.Configuration, error) {
+// LoadChain reads the adopted network configuration, and the links in the ledger's folder that lead on from it. The adopted
+// file holds one version or a chain of them, of which one must have the adopted digest: a version names the one before by
+// its digest, and links prove those that follow, so all are as good as that one.
+func LoadChain(f Folder, c Config) (*network.Chain, error) {
+	chain, err := adoptedChain(f, c)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(f.Ledger()); errors.Is(err, os.ErrNotExist) {
+		return chain, nil
+	}
+	later, err := ledger.LoadChain(f.Ledger(), chain.Newest())
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range later.Links() {
+		if err := chain.Extend(l); err != nil {
+			return nil, err
+		}
+	}
+	return chain, nil
+}
+
+func adoptedChain(f Folder, c Config) (*network.Chain, error) {
 	path := f.Path(c.Network.File)
 	remedy := fmt.Sprintf("run `grille network adopt %s FILE --fingerprint X`", f)
 	data, err := os.ReadFile(path)
@@ -202,14 +238,15 @@ func PinnedNetwork(f Folder, c Config) (*network.Configuration, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading network configuration: %w", err)
 	}
-	cfg, err := network.Parse(data)
+	chain, err := network.ReadChain(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if cfg.Digest() != c.Network.Digest {
-		return nil, fmt.Errorf("%w: %s has digest %s, adopted was %s; %s", ErrNotAdopted, path, cfg.Digest(), c.Network.Digest, remedy)
+	if _, ok := chain.ByDigest(c.Network.Digest); !ok {
+		return nil, fmt.Errorf("%w: %s has digest %s, adopted was %s; %s", ErrNotAdopted, path, chain.Newest().Digest(),
+			c.Network.Digest, remedy)
 	}
-	return cfg, nil
+	return chain, nil
 }
 
 // CheckMember compares this gateway's name and keys with what a network configuration says about them. Which generation
@@ -218,16 +255,43 @@ func CheckMember(cfg *network.Configuration, c Config, k Keys) error {
 	if cfg.Instance != c.Instance {
 		return refuse("instance", c.Instance, "the network configuration is for "+cfg.Instance)
 	}
-	theirs, ok := cfg.Member(c.Member)
+	_, err := k.For(cfg, c.Member)
+	return err
+}
+
+// For returns the keys that a network configuration names for a member, of each role the present or the next one.
+func (k Keys) For(cfg *network.Configuration, member string) (Keys, error) {
+	theirs, ok := cfg.Member(member)
 	if !ok {
-		return refuse("member", c.Member, "the network configuration does not name this member; have its card added and build it again")
+		return Keys{}, refuse("member", member, "the network configuration does not name this member; have its card added")
 	}
-	ours := k.Member(c.Instance, c.Member, theirs.Title, theirs.Endpoint, theirs.Mirror)
-	ours.LogKey = network.LogVKey(theirs.Origin(), k.Log.Public().(ed25519.PublicKey))
-	ours.MirrorKey = network.MirrorVKey(theirs.MirrorName(), k.Mirror.Public().(ed25519.PublicKey))
-	if ours != theirs {
-		return fmt.Errorf("%w: the network configuration names other keys for %s than keys/ holds; hand out the present card.json "+
-			"and build it again", ErrConfig, c.Member)
+	var out Keys
+	for _, r := range Roles() {
+		switch now, next := *k.of(r), k.Next[r]; {
+		case names(theirs, r, now):
+			*out.of(r) = now
+		case len(next) != 0 && names(theirs, r, next):
+			*out.of(r) = next
+		default:
+			return Keys{}, fmt.Errorf("%w: the network configuration names another %s key for %s than keys/ holds; have the present "+
+				"card.json put into its next version", ErrConfig, r, member)
+		}
 	}
-	return nil
+	return out, nil
+}
+
+// names says whether a member's public key of a role belongs to a private one.
+func names(m network.Member, r Role, key ed25519.PrivateKey) bool {
+	pub := key.Public().(ed25519.PublicKey)
+	switch r {
+	case RoleLog:
+		return m.LogKey == network.LogVKey(m.Origin(), pub)
+	case RoleMirror:
+		return m.MirrorKey == network.MirrorVKey(m.MirrorName(), pub)
+	case RoleTransport:
+		return m.TransportKey == base64.StdEncoding.EncodeToString(pub)
+	case RoleQuery:
+		return m.QueryKey == base64.StdEncoding.EncodeToString(pub)
+	}
+	panic("config: unknown key role " + string(r))
 }

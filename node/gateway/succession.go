@@ -133,19 +133,19 @@ func (g *Gateway) Evidence() []api.Evidence {
 
 // loadChain reads the configurations from the pinned one to the one in force, and this gateway's keys by the latter.
 func (g *Gateway) loadChain(f config.Folder) (*network.Chain, error) {
-	pinned, err := config.PinnedNetwork(f, g.settings)
+	keys, err := config.LoadKeys(f)
 	if err != nil {
 		return nil, err
 	}
-	chain, err := ledger.LoadChain(f.Ledger(), pinned)
+	chain, err := config.LoadChain(f, g.settings)
 	if err != nil {
 		return nil, err
 	}
 	g.network = chain.Newest()
-	if g.keys, err = config.LoadKeys(f); err != nil {
+	if err := config.CheckMember(g.network, g.settings, keys); err != nil {
 		return nil, err
 	}
-	if err := config.CheckMember(g.network, g.settings, g.keys); err != nil {
+	if g.keys, err = keys.For(g.network, g.settings.Member); err != nil {
 		return nil, err
 	}
 	g.member, _ = g.network.Member(g.settings.Member) // CheckMember saw it

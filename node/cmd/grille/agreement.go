@@ -10,7 +10,6 @@ import (
 
 	"github.com/grille-gateway/grille/ledger/entry"
 	"github.com/grille-gateway/grille/node/api"
-	"github.com/grille-gateway/grille/node/config"
 )
 
 func (a *app) agreementCommand() *cobra.Command {
@@ -82,17 +81,13 @@ func (a *app) originArg(s string) (string, error) {
 	if !entry.MemberName(s) {
 		return s, nil
 	}
-	settings, err := config.Load(config.Folder(a.dir))
+	chain, err := a.folderChain()
 	if err != nil {
 		return "", err
 	}
-	cfg, err := readNetwork(config.Folder(a.dir).Path(settings.Network.File))
-	if err != nil {
-		return "", err
-	}
-	m, ok := cfg.Member(s)
+	m, ok := chain.Newest().Member(s)
 	if !ok {
-		return "", usagef("%s is not a member of %s; see grille network show", s, cfg.Instance)
+		return "", usagef("%s is not a member of %s; see grille network show", s, chain.Newest().Instance)
 	}
 	return m.Origin(), nil
 }

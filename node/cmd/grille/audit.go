@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -70,21 +69,11 @@ func (a *app) trusted(path string) (*network.Chain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the network configuration: %w", err)
 	}
-	var begins struct {
-		Configuration json.RawMessage `json:"configuration"`
-	}
-	if json.Unmarshal(data, &begins) == nil && begins.Configuration != nil {
-		chain, err := network.ParseChain(data)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		return chain, nil
-	}
-	cfg, err := network.Parse(data)
+	chain, err := network.ReadChain(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return network.NewChain(cfg), nil
+	return chain, nil
 }
 
 func noLedger(err error) error {

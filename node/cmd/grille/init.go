@@ -87,6 +87,9 @@ func initialise(dir config.Folder, f initFlags) (*initResult, error) {
 	if _, err := vault.Open(dir.Vault()); err != nil {
 		return nil, err
 	}
+	if rotated, err := config.Rotated(dir); err != nil || rotated {
+		return nil, errors.Join(err, fmt.Errorf("keys in %s were rotated, so their card is not made anew here; see grille keys card", dir.Keys()))
+	}
 	if f.endpoint == "" {
 		f.endpoint = settings.Peer.Listen
 	}

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/node/config"
 	"github.com/grille-gateway/grille/prover"
 )
 
@@ -40,5 +45,113 @@ them could keep what forges proofs. All gateways of a network need the same keys
 		},
 	}
 	export.Flags().StringVarP(&out, "file", "f", "verifying.key", "where to write it; - for standard output")
-	return group("keys", "Prepare the circuit's keys", prepare, export)
+	return group("keys", "Prepare the circuit's keys, replace a gateway's own", prepare, export, a.keysRotate(), a.keysCard())
+}
+
+// newCard is what keys rotate and keys card print.
+type newCard struct {
+	Card        string        `json:"card"`
+	Fingerprint string        `json:"fingerprint"`
+	Member      string        `json:"member"`
+	Log         string        `json:"log"`
+	Rotated     []config.Role `json:"rotated,omitempty"`
+}
+
+func (a *app) printCard(dir config.Folder, card network.Card, rotated []config.Role, what string) error {
+	c := newCard{Card: dir.Card(), Fingerprint: card.Fingerprint(), Member: card.Member.Name, Log: card.Member.Origin(), Rotated: rotated}
+	return a.print(c, func(w io.Writer) {
+		fmt.Fprintln(w, what)
+		facts(w, "card", c.Card, "fingerprint", c.Fingerprint, "log", c.Log)
+		fmt.Fprint(w, "Next: give the card to the proposer of the network's next version, who runs\n  grille network change --replace card.json")
+		if slices.Contains(rotated, config.RoleLog) {
+			fmt.Fprint(w, " --fence ORIGIN:SIZE:ROOT")
+		}
+		fmt.Fprintln(w)
+	})
+}
+
+func (a *app) keysRotate() *cobra.Command {
+	var names []string
+	c := &cobra.Command{
+		Use: "rotate DIR --role log|mirror|transport|query", Short: "Make a new signing key and a card that names it", Args: cobra.ExactArgs(1),
+		Long: `Makes a new signing key beside the present one, as keys/ROLE.next.key, and a card that names it. Nothing else changes: the gateway
+uses the present key until a version of the network's configuration names the new one, and the new one from then on. At the next
+rotation of the role the new key takes the place of keys/ROLE.key, and the old one is kept as keys/ROLE.key.1, .2 and so on.
+
+A new log key begins a new log: the present one ends at the fence that the next version holds. If a key may be in other hands, or
+the gateway's folder was restored from a copy, rotate and have the network changed at once.`,
+		RunE: func(_ *cobra.Command, args []string) error {
+			dir := config.Folder(args[0])
+			var roles []config.Role
+			for _, name := range names {
+				if !slices.Contains(config.Roles(), config.Role(name)) || slices.Contains(roles, config.Role(name)) {
+					return usagef("--role is %q: write log, mirror, transport or query, each once", name)
+				}
+				roles = append(roles, config.Role(name))
+			}
+			settings, err := config.Load(dir)
+			if err != nil {
+				return err
+			}
+			var inForce *network.Configuration
+			chain, err := config.LoadChain(dir, settings)
+			switch {
+			case err == nil:
+				inForce = chain.Newest()
+			case !errors.Is(err, config.ErrNotAdopted):
+				return err
+			}
+			card, err := config.Rotate(dir, inForce, roles...)
+			if err != nil {
+				return err
+			}
+			return a.printCard(dir, card, roles, "The new key waits in "+dir.Keys()+" until the network names it.")
+		},
+	}
+	c.Flags().StringSliceVar(&names, "role", nil, "log, mirror, transport or query; repeat it (required)")
+	if err := c.MarkFlagRequired("role"); err != nil {
+		panic("grille: " + err.Error())
+	}
+	return c
+}
+
+func (a *app) keysCard() *cobra.Command {
+	var title, endpoint, after string
+	c := &cobra.Command{
+		Use: "card DIR [--title TITLE] [--endpoint HOST:PORT] [--after network.json]", Args: cobra.ExactArgs(1),
+		Short: "Make a card with another title or endpoint, or after keys were lost",
+		Long: `Makes the member's card anew, with the newest keys. The others go by it once a version of the network's configuration says the
+same.
+
+If a member's keys are lost, or its folder would have to be restored from a copy, do not restore: make a folder anew with grille
+init and name the keys in it with --after, as the next generations of those that the network names.`,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if title == "" && endpoint == "" && after == "" {
+				return usagef("nothing changes: give --title, --endpoint or --after")
+			}
+			var inForce *network.Configuration
+			if after != "" {
+				var err error
+				if inForce, err = readNetwork(after); err != nil {
+					return err
+				}
+			}
+			dir := config.Folder(args[0])
+			card, err := config.RenewCard(dir, func(m *network.Member) error {
+				m.Title, m.Endpoint = cmp.Or(title, m.Title), cmp.Or(endpoint, m.Endpoint)
+				if inForce == nil {
+					return nil
+				}
+				return config.Follow(m, inForce)
+			})
+			if err != nil {
+				return err
+			}
+			return a.printCard(dir, card, nil, "The card says something else now.")
+		},
+	}
+	c.Flags().StringVar(&after, "after", "", "a network configuration that names keys that are lost")
+	c.Flags().StringVar(&title, "title", "", "name of this member for people")
+	c.Flags().StringVar(&endpoint, "endpoint", "", "address under which the others reach it")
+	return c
 }

@@ -24,7 +24,8 @@ import (
 //	ready DIR                    waits until the gateway in DIR can answer
 //	seen DIR PATTERN COMMAND...  repeats a command against DIR until its output holds PATTERN
 //
-// and in the environment $P1..$P6, free ports on loopback, and $KEYS, a folder with the circuit's keys.
+// and in the environment $P1..$P6, free ports on loopback, $KEYS, a folder with the circuit's keys, and $CHAIN, a chain of
+// four versions of a network.
 //
 // The program under test is built without the race detector, with which each start would compile the circuit for many
 // seconds; package gateway runs the same parts in one process with it.
@@ -34,6 +35,10 @@ func TestScripts(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building grille: %v\n%s", err, out)
 	}
+	chain, err := filepath.Abs("../../../ledger/network/testdata/chain.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
 	keys := t.TempDir()
 	if out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "grille"), "keys", "prepare", keys).CombinedOutput(); err != nil {
 		t.Fatalf("preparing keys: %v\n%s", err, out)
@@ -42,6 +47,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("KEYS", keys)
+			env.Setenv("CHAIN", chain)
 			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 			ports, err := freePorts(6)
 			if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -13,11 +14,11 @@ import (
 	"github.com/grille-gateway/grille/ledger/entry"
 	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/node/config"
-	"github.com/grille-gateway/grille/prover"
 )
 
 func (a *app) networkCommand() *cobra.Command {
-	return group("network", "Agree with the other members on who takes part", a.networkBuild(), a.networkShow(), a.networkAdopt())
+	return group("network", "Agree with the other members on who takes part", append([]*cobra.Command{a.networkBuild(), a.networkShow(),
+		a.networkAdopt(), a.networkChange(), a.networkDiff()}, a.successionCommands()...)...)
 }
 
 // networkFile is what the network commands print.
@@ -28,6 +29,7 @@ type networkFile struct {
 	Mode        string `json:"mode"`
 	Digest      string `json:"digest"`
 	Fingerprint string `json:"fingerprint"`
+	Proposer    string `json:"proposer"`
 	Members     int    `json:"members"`
 	Mirrors     int    `json:"mirrors"`
 	Quorum      int    `json:"quorum"`
@@ -35,7 +37,7 @@ type networkFile struct {
 
 func describeNetwork(path string, c *network.Configuration) networkFile {
 	return networkFile{File: path, Instance: c.Instance, Version: c.Version, Mode: c.Mode, Digest: c.Digest(),
-		Fingerprint: fingerprint(c.Digest()), Members: len(c.Members), Mirrors: len(c.Mirrors()), Quorum: c.Quorum()}
+		Fingerprint: fingerprint(c.Digest()), Proposer: c.Proposer, Members: len(c.Members), Mirrors: len(c.Mirrors()), Quorum: c.Quorum()}
 }
 
 // fingerprint is the first half of a digest in groups of four, to be read aloud: 128 bits, as for cards.
@@ -51,6 +53,7 @@ const paramsHelp = `The parameters file is YAML:
 
   mode: demo                      # or production
   expires: 2030-01-01T00:00:00Z
+  proposer: GOV/tax               # optional, who proposes changes: the first mirror by name is the default
   beat_seconds: 60                # optional: 60, 10 and 30 are the defaults
   heartbeat_seconds: 10
   freshness_seconds: 30
@@ -114,27 +117,15 @@ func (a *app) readParams(cmd *cobra.Command, path, keys string) (network.Params,
 	if keys == "" {
 		return p, nil
 	}
-	loaded, err := prover.Load(cmd.Context(), keys, a.stage)
-	if err != nil {
-		return p, fmt.Errorf("loading the circuit's keys: %w", err)
-	}
-	m := loaded.Metadata()
-	p.Circuits = append(p.Circuits, network.Circuit{ID: m.CircuitID, VerifyingKey: m.VerifyingKeySHA256, Kind: m.Kind})
-	return p, nil
+	circuit, err := a.readCircuit(cmd, keys)
+	p.Circuits = append(p.Circuits, circuit)
+	return p, err
 }
 
 func buildNetwork(paths []string, p network.Params) (*network.Configuration, error) {
-	var cards []network.Card
-	for _, path := range paths {
-		data, err := readLimited(path, network.MaxCardSize)
-		if err != nil {
-			return nil, err
-		}
-		card, err := network.ParseCard(data)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		cards = append(cards, card)
+	cards, err := readCards(paths)
+	if err != nil {
+		return nil, err
 	}
 	return network.Build(cards[0].Instance, p, cards)
 }
@@ -149,69 +140,136 @@ func (a *app) printNetwork(n networkFile, next string, args ...any) error {
 	})
 }
 
-func readNetwork(path string) (*network.Configuration, error) {
-	data, err := readLimited(path, network.MaxSize)
+// readChain reads a configuration, or a chain of versions.
+func readChain(path string) (*network.Chain, error) {
+	data, err := readLimited(path, network.MaxChainSize)
 	if err != nil {
 		return nil, fmt.Errorf("reading the network configuration: %w", err)
 	}
-	cfg, err := network.Parse(data)
+	chain, err := network.ReadChain(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return cfg, nil
+	return chain, nil
+}
+
+// folderChain reads the versions of the network that the gateway in --dir knows.
+func (a *app) folderChain() (*network.Chain, error) {
+	dir := config.Folder(a.dir)
+	settings, err := config.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	return config.LoadChain(dir, settings)
+}
+
+// readNetwork reads a configuration, or the newest version of a chain.
+func readNetwork(path string) (*network.Configuration, error) {
+	chain, err := readChain(path)
+	if err != nil {
+		return nil, err
+	}
+	return chain.Newest(), nil
 }
 
 func (a *app) networkShow() *cobra.Command {
-	return &cobra.Command{
+	var version int
+	c := &cobra.Command{
 		Use: "show [network.json]", Short: "Show a network configuration", Args: cobra.MaximumNArgs(1),
-		Long: "Shows a network configuration file, or the one in the gateway's folder.",
+		Long: "Shows a network configuration file, or what the gateway in --dir knows. Of a chain of versions it shows the newest, and\n" +
+			"lists all.",
 		RunE: func(_ *cobra.Command, args []string) error {
-			path := config.Folder(a.dir).Path("network.json")
+			var chain *network.Chain
+			var err error
+			path := a.dir
 			if len(args) == 1 {
 				path = args[0]
+				chain, err = readChain(path)
+			} else {
+				chain, err = a.folderChain()
 			}
-			cfg, err := readNetwork(path)
 			if err != nil {
 				return err
+			}
+			cfg := chain.Newest()
+			if version != 0 {
+				var ok bool
+				if cfg, ok = chain.At(version); !ok {
+					return usagef("%s has versions %d to %d, not %d", path, chain.Pinned().Version, chain.Newest().Version, version)
+				}
 			}
 			if a.output == "json" {
 				return a.print(struct {
 					networkFile
+					Versions []networkFile          `json:"versions,omitempty"`
 					Document *network.Configuration `json:"document"`
-				}{describeNetwork(path, cfg), cfg}, nil)
+				}{describeNetwork(path, cfg), describeVersions(path, chain), cfg}, nil)
 			}
-			return a.printDetails(path, cfg)
+			return a.printDetails(path, cfg, describeVersions(path, chain))
 		},
 	}
+	c.Flags().IntVar(&version, "version", 0, "show this version of a chain")
+	return c
+}
+
+// describeVersions describes all versions of a chain that has more than one.
+func describeVersions(path string, chain *network.Chain) []networkFile {
+	if len(chain.Versions()) == 1 {
+		return nil
+	}
+	var out []networkFile
+	for _, v := range chain.Versions() {
+		out = append(out, describeNetwork(path, v))
+	}
+	return out
 }
 
 // printDetails shows a whole configuration to a person.
-func (a *app) printDetails(path string, cfg *network.Configuration) error {
+func (a *app) printDetails(path string, cfg *network.Configuration, versions []networkFile) error {
 	if err := a.printNetwork(describeNetwork(path, cfg), ""); err != nil {
 		return err
 	}
 	facts(a.out, "expires", cfg.Expires, "beat", fmt.Sprintf("%d s", cfg.BeatSeconds), "heartbeat", fmt.Sprintf("%d s", cfg.HeartbeatSeconds),
-		"freshness", fmt.Sprintf("%d s", cfg.FreshnessSeconds))
+		"freshness", fmt.Sprintf("%d s", cfg.FreshnessSeconds), "proposer", cfg.Proposer)
 	var rows [][]string
+	for _, v := range versions {
+		rows = append(rows, []string{strconv.Itoa(v.Version), v.Fingerprint, strconv.Itoa(v.Members), strconv.Itoa(v.Mirrors),
+			strconv.Itoa(v.Quorum), v.Proposer})
+	}
+	a.section(len(rows) > 0, []string{"VERSION", "FINGERPRINT", "MEMBERS", "MIRRORS", "QUORUM", "PROPOSER"}, rows)
+	rows = nil
 	for _, m := range cfg.Members {
 		mirror := "no"
 		if m.Mirror {
 			mirror = "yes"
 		}
-		rows = append(rows, []string{m.Name, m.Title, m.Endpoint, mirror})
+		rows = append(rows, []string{m.Name, m.Title, m.Endpoint, mirror, m.Origin()})
 	}
-	table(a.out, []string{"\nMEMBER", "TITLE", "ENDPOINT", "MIRROR"}, rows)
+	a.section(true, []string{"MEMBER", "TITLE", "ENDPOINT", "MIRROR", "LOG"}, rows)
 	rows = nil
 	for _, s := range cfg.Schemes {
 		rows = append(rows, []string{s.Name, s.Pattern, s.Example})
 	}
-	table(a.out, []string{"\nSCHEME", "PATTERN", "EXAMPLE"}, rows)
+	a.section(true, []string{"SCHEME", "PATTERN", "EXAMPLE"}, rows)
 	rows = nil
 	for _, k := range cfg.Circuits {
 		rows = append(rows, []string{k.ID, k.VerifyingKey, k.Kind})
 	}
-	table(a.out, []string{"\nCIRCUIT", "VERIFYING KEY", "KIND"}, rows)
+	a.section(true, []string{"CIRCUIT", "VERIFYING KEY", "KIND"}, rows)
+	rows = nil
+	for _, f := range cfg.Fences {
+		rows = append(rows, []string{f.Origin, strconv.FormatInt(f.Size, 10), f.Root})
+	}
+	a.section(len(rows) > 0, []string{"ENDED LOG", "ENTRIES", "ROOT"}, rows)
 	return nil
+}
+
+// section writes a table after an empty line, if it is wanted.
+func (a *app) section(wanted bool, header []string, rows [][]string) {
+	if wanted {
+		fmt.Fprintln(a.out)
+		table(a.out, header, rows)
+	}
 }
 
 func (a *app) networkAdopt() *cobra.Command {
@@ -219,7 +277,8 @@ func (a *app) networkAdopt() *cobra.Command {
 	c := &cobra.Command{
 		Use: "adopt DIR network.json --fingerprint X", Short: "Pin a network configuration for a gateway", Args: cobra.ExactArgs(2),
 		Long: `Copies a network configuration into the gateway's folder and pins its digest, if its fingerprint is the one you give. Get that
-fingerprint from the other members' operators by another way than the file: everything this gateway will believe follows from it.`,
+fingerprint from the other members' operators by another way than the file: everything this gateway will believe follows from it.
+Of a chain of versions the newest is pinned, and with it all before, each of which it names.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			cfg, err := adopt(config.Folder(args[0]), args[1], claimed)
 			if err != nil {
@@ -248,10 +307,11 @@ func adopt(dir config.Folder, path, claimed string) (*network.Configuration, err
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := readNetwork(path)
+	chain, err := readChain(path)
 	if err != nil {
 		return nil, err
 	}
+	cfg := chain.Newest()
 	if !strings.HasPrefix(cfg.Digest(), digits) {
 		return nil, errFalse{fmt.Errorf("the file's fingerprint is %s, not the one given; nothing was changed: somebody has another file",
 			fingerprint(cfg.Digest()))}
@@ -267,7 +327,7 @@ func adopt(dir config.Folder, path, claimed string) (*network.Configuration, err
 		return nil, err
 	}
 	// The file first: until the digest changes too, serve refuses the pair and says so.
-	if err := config.Replace(dir.Path(settings.Network.File), cfg.Bytes(), 0o644); err != nil {
+	if err := config.Replace(dir.Path(settings.Network.File), chain.File(), 0o644); err != nil {
 		return nil, err
 	}
 	return cfg, config.Replace(dir.Config(), text, 0o600)
