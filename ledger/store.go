@@ -124,6 +124,7 @@ type Store struct {
 	halted     map[string]bool  // origins
 	frozen     bool             // this mirror cosigns nothing by this configuration any more
 	limits     map[string]int64 // sizes beyond which logs are not cosigned, for this mirror voted for fences there
+	limited    bool             // limits are those of what this mirror voted for
 	succession *network.Succession
 }
 

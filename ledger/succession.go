@@ -88,15 +88,13 @@ func (s *Store) loadSuccession(o Options, me network.Member) error {
 		return fmt.Errorf("reading the succession: %w", err)
 	}
 	known, err := network.ParseSuccession(data)
-	if err != nil {
-		return fmt.Errorf("reading the succession: %w", err)
+	if err == nil {
+		_, err = s.succession.Merge(s.cfg, known)
 	}
-	if _, err := s.succession.Merge(s.cfg, known); err != nil {
+	if err != nil { // the others tell it again; what this mirror signed is in its ballot
 		s.log.Warn("part of the succession not used", "error", err)
 	}
-	if s.ballot != nil && s.ballot.Voted() != nil {
-		s.limitFenced()
-	}
+	s.limitFenced()
 	return nil
 }
 
@@ -162,6 +160,11 @@ func (s *Store) castVote(next *network.Configuration) (network.Vote, error) {
 	defer release()
 	if err != nil {
 		return network.Vote{}, err
+	}
+	if s.ballot.Voted() == nil { // the logs that will be limited are held: others need not wait until they are
+		s.mu.Lock()
+		s.limited = true
+		s.mu.Unlock()
 	}
 	v, err := s.ballot.Vote(next)
 	if err == nil {
@@ -246,7 +249,10 @@ func (r *replica) within(f network.Fence) error {
 // limitFenced notes up to where the logs that the proposal voted for would fence may still be cosigned.
 func (s *Store) limitFenced() {
 	next, ok := s.proposed()
-	if !ok {
+	if !ok || s.ballot == nil {
+		return
+	}
+	if v := s.ballot.Voted(); v == nil || v.Digest != next.Digest() {
 		return
 	}
 	s.mu.Lock()
@@ -254,6 +260,7 @@ func (s *Store) limitFenced() {
 	for _, f := range next.Fences {
 		s.limits[f.Origin] = f.Size
 	}
+	s.limited = true
 }
 
 // mayCosign says whether this mirror may cosign a tree of a log now. What the tree must contain is above's to check. Call
@@ -268,10 +275,14 @@ func (s *Store) mayCosign(r *replica, tree tlog.Tree) error {
 	if err := s.onTime(); err != nil {
 		return err
 	}
+	voted := s.ballot != nil && s.ballot.Voted() != nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.frozen {
 		return ErrHandedOver
+	}
+	if voted && !s.limited {
+		return fmt.Errorf("%w: this mirror voted for a configuration that it has lost, and waits to be told of it again", ErrFenced)
 	}
 	if limit, ok := s.limits[r.origin]; ok && tree.N > limit {
 		return fmt.Errorf("%w: this mirror voted to end it at size %d", ErrFenced, limit)
@@ -308,6 +319,7 @@ func (s *Store) proceed(known *network.Succession) error {
 	if err := s.rememberVote(known); err != nil {
 		return s.stopping(err)
 	}
+	s.limitFenced()
 	if s.ballot != nil && !handedOver(known, s.member) && known.Decided(s.cfg) && s.maySign() == nil {
 		if err := s.handOver(known); err != nil {
 			return err

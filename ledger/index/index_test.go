@@ -248,6 +248,62 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
+// TestEveryDamagedByte changes a bit of each byte of a small file, and cuts it at each length: what is served afterwards is
+// the truth up to a tree that the caller knows, or the file was begun anew.
+func TestEveryDamagedByte(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "index.db")
+	x, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raws, rows := sample(t, "o/a", "GOV/a", 8)
+	if err := errors.Join(x.Add("o/a", "GOV/a", raws[:5], tree(5)), x.Add("o/a", "GOV/a", raws[5:], tree(8)), x.Close()); err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	anew := 0
+	for i := range good {
+		flipped := bytes.Clone(good)
+		flipped[i] ^= 1 << (i % 8)
+		for what, data := range map[string][]byte{"changed": flipped, "cut": good[:i]} {
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			x, err := Open(path)
+			if err != nil {
+				t.Fatalf("%s at %d: %v", what, i, err)
+			}
+			have, ok := x.Tree("o/a")
+			if x.Damage() != nil {
+				anew++
+			}
+			if ok && have != tree(5) && have != tree(8) { // the caller sees another root
+				ok = false
+				if err := x.Drop("o/a"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := rows[:0]
+			if ok {
+				want = rows[:have.N]
+			}
+			got, err := x.Search(Query{Limit: 100})
+			if err != nil || len(got) != len(want) || len(want) > 0 && !reflect.DeepEqual(got, naive(want, Query{})) {
+				t.Fatalf("%s at %d: %d rows, want %d, %v", what, i, len(got), len(want), err)
+			}
+			if err := errors.Join(x.Close(), os.Remove(path)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if anew < len(good) {
+		t.Errorf("begun anew %d times, the file has %d bytes", anew, len(good))
+	}
+}
+
 func FuzzCursor(f *testing.F) {
 	f.Add(Row{Origin: "o", Time: time.Unix(5, 0)}.Cursor())
 	f.Add("")

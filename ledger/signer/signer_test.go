@@ -2,11 +2,13 @@ package signer
 
 import (
 	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -213,6 +215,11 @@ func TestMirrorTimes(t *testing.T) {
 	}
 }
 
+// withSum adds to a state file the SHA-256 of what it is without.
+func withSum(doc string) string {
+	return fmt.Sprintf(`%s,"sum":"%x"}`, strings.TrimSuffix(doc, "}"), sha256.Sum256([]byte(doc)))
+}
+
 func TestLoadRefuses(t *testing.T) {
 	_, disk, path := testOwner(t)
 	good, err := os.ReadFile(path)
@@ -220,7 +227,7 @@ func TestLoadRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	const root = `e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855`
-	if want := `{"role":"owner","origin":"` + origin + `","size":"0","root":"` + root + `","time":"0"}`; string(good) != want {
+	if want := withSum(`{"role":"owner","origin":"` + origin + `","size":"0","root":"` + root + `","time":"0"}`); string(good) != want {
 		t.Fatalf("state file is %s", good)
 	}
 	for name, doc := range map[string]string{
@@ -235,8 +242,15 @@ func TestLoadRefuses(t *testing.T) {
 		"size twice":    `{"role":"owner","origin":"` + origin + `","size":"0","size":"1","root":"` + root + `","time":"0"}`,
 		"checkpoint of another tree": `{"role":"owner","origin":"` + origin + `","size":"0","root":"` + root + `","time":"0","checkpoint":` +
 			strconv.Quote(string(signedNote(t, tlog.Tree{N: 1}))) + `}`,
-		"too long": string(good) + string(make([]byte, 5000)),
+		"space":        `{"role":"owner", "origin":"` + origin + `","size":"0","root":"` + root + `","time":"0"}`,
+		"another sum":  string(good[:len(good)-3]) + "00}",
+		"without sum":  strings.Split(string(good), `,"sum"`)[0] + "}",
+		"another size": strings.Replace(string(good), `"size":"0"`, `"size":"1"`, 1),
+		"too long":     string(good) + string(make([]byte, 5000)),
 	} {
+		if strings.HasPrefix(doc, "{") && strings.HasSuffix(doc, "}") && !strings.Contains(doc, `"sum"`) && name != "without sum" {
+			doc = withSum(doc)
+		}
 		if err := os.WriteFile(path, []byte(doc), 0o600); err != nil {
 			t.Fatal(err)
 		}

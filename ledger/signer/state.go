@@ -2,6 +2,7 @@ package signer
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -47,6 +48,19 @@ type stateFile struct {
 	Root   string `json:"root"`
 	Time   int64  `json:"time,string"`
 	Note   string `json:"checkpoint,omitempty"`
+	Sum    string `json:"sum,omitempty"` // SHA-256 of the document without it: not every field shows damage by itself
+}
+
+// sealed returns the one spelling of a state file, with its sum.
+func (f stateFile) sealed() ([]byte, error) {
+	f.Sum = ""
+	data, err := json.Marshal(f)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(data)
+	f.Sum = hex.EncodeToString(sum[:])
+	return json.Marshal(f)
 }
 
 // MaxState bounds a state file in bytes: the fields take 500, a checkpoint with the owner's signature 500.
@@ -104,6 +118,9 @@ func ParseState(data []byte) (Record, error) {
 	if err := entry.DecodeStrict(data, MaxState, &f); err != nil {
 		return Record{}, fmt.Errorf("%w: %w", ErrState, err)
 	}
+	if again, err := f.sealed(); err != nil || !bytes.Equal(again, data) {
+		return Record{}, fmt.Errorf("%w: it differs from its sum", ErrState)
+	}
 	root, err := hex.DecodeString(f.Root)
 	if err != nil || len(root) != tlog.HashSize || f.Role != "owner" && f.Role != "mirror" && f.Role != "witness" || f.Origin == "" || f.Size < 0 ||
 		f.Size > note.MaxTreeSize || f.Time < 0 {
@@ -134,17 +151,27 @@ func matches(origin string, tree tlog.Tree, signed []byte) error {
 	return nil
 }
 
-func (k *keeper) save(s State) error {
-	f := stateFile{Role: k.role, Origin: k.origin, Size: s.Tree.N, Root: hex.EncodeToString(s.Tree.Hash[:]), Note: string(s.Note)}
-	if !s.Time.IsZero() {
-		f.Time = s.Time.Unix()
+// Encode returns the bytes of the state file.
+func (r Record) Encode() ([]byte, error) {
+	tree := r.State.Tree
+	f := stateFile{Role: r.Role, Origin: r.Origin, Size: tree.N, Root: hex.EncodeToString(tree.Hash[:]), Note: string(r.State.Note)}
+	if !r.State.Time.IsZero() {
+		f.Time = r.State.Time.Unix()
 	}
-	data, err := json.Marshal(f)
+	data, err := f.sealed()
 	if err != nil {
-		return fmt.Errorf("encoding state: %w", err)
+		return nil, fmt.Errorf("encoding state: %w", err)
 	}
 	if len(data) > MaxState {
-		return fmt.Errorf("encoding state: %d bytes, the limit is %d", len(data), MaxState)
+		return nil, fmt.Errorf("encoding state: %d bytes, the limit is %d", len(data), MaxState)
+	}
+	return data, nil
+}
+
+func (k *keeper) save(s State) error {
+	data, err := Record{Role: k.role, Origin: k.origin, State: s}.Encode()
+	if err != nil {
+		return err
 	}
 	return k.disk.Write(tiles.File{Path: k.path, Data: data})
 }
