@@ -198,6 +198,8 @@ func TestMirrorKeyIsRotated(t *testing.T) {
 	const name = "GOV/civil"
 	c.append("GOV/tax", batchEntry(1))
 	c.pushAll("GOV/tax", testNames...)
+	c.append("GOV/tax", batchEntry(7)) // cosigned by the old key alone: still on this disk with the new one
+	c.push("GOV/tax", name)
 	m, _ := c.cfg.Member(name)
 	m.MirrorKey = network.MirrorVKey(network.MirrorName(testInstance, name, 2), testKey("mirror 2 "+name).Public().(ed25519.PublicKey))
 	card, err := network.NewCard(testInstance, m, testKey("log "+name))
@@ -212,9 +214,12 @@ func TestMirrorKeyIsRotated(t *testing.T) {
 	c.vote(next, "GOV/benefits", "GOV/civil", "GOV/health")
 	c.tell(testNames...)
 	c.supersede(testNames...)
+	if n := c.stores[name].Size(c.cfg.Origin("GOV/tax")); n != 2 {
+		t.Fatalf("%d entries with the new key, the old one cosigned 2", n)
+	}
 	c.append("GOV/tax", batchEntry(2))
 	c.pushAll("GOV/tax", name, "GOV/health")
-	if h := c.final("GOV/tax", "GOV/tax"); h.Size != 2 {
+	if h := c.final("GOV/tax", "GOV/tax"); h.Size != 3 {
 		t.Fatalf("final size %d with the new key", h.Size)
 	}
 	s := c.reopen(name)

@@ -66,7 +66,11 @@ func (s *Store) loadReplica(o Options, me network.Member, origin string) (*repli
 	if fence, ok := s.cfg.Fence(origin); ok {
 		return r, s.openFenced(r, fence)
 	}
-	known := []tlog.Tree{r.final}
+	known, err := s.signedBefore(r)
+	if err != nil {
+		return nil, err
+	}
+	known = append(known, r.final)
 	if me.Mirror {
 		mirror, err := s.loadMirror(o, me, origin)
 		if err != nil {
@@ -89,6 +93,35 @@ func (s *Store) loadReplica(o Options, me network.Member, origin string) (*repli
 		return r, s.ownPins(r)
 	}
 	return r, nil
+}
+
+// signedBefore returns what any of this member's mirror keys cosigned of a log, those among them that it no longer signs
+// with: the entries below are on this disk for others to rely on.
+func (s *Store) signedBefore(r *replica) ([]tlog.Tree, error) {
+	names, err := s.disk.List(s.disk.Path("signer"))
+	if err != nil {
+		return nil, err
+	}
+	var out []tlog.Tree
+	for _, name := range names {
+		if name != "mirror" && !strings.HasPrefix(name, "mirror-") {
+			continue
+		}
+		data, err := s.disk.Read(s.disk.Path("signer", name, escape(r.origin)+".json"), signer.MaxState)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		rec, err := signer.ParseState(data)
+		if err != nil {
+			return nil, fmt.Errorf("reading what %s cosigned: %w", name, err)
+		}
+		out = append(out, rec.State.Tree)
+		s.resume(r, rec.State.Note)
+	}
+	return out, nil
 }
 
 // resume takes up the checkpoint that this mirror cosigned last.
