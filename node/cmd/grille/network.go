@@ -17,8 +17,8 @@ import (
 )
 
 func (a *app) networkCommand() *cobra.Command {
-	return group("network", "Agree with the other members on who takes part", append([]*cobra.Command{a.networkBuild(), a.networkShow(),
-		a.networkAdopt(), a.networkChange(), a.networkDiff()}, a.successionCommands()...)...)
+	return group("network", "Agree with the other members on who takes part", a.networkBuild(), a.networkShow(), a.networkAdopt(),
+		a.networkChange(), a.networkDiff())
 }
 
 // networkFile is what the network commands print.
