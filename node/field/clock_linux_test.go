@@ -2,7 +2,6 @@ package field
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -29,12 +28,8 @@ func serveShifted(shift, dir string) int {
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
-		g, err := gateway.Open(ctx, gateway.Options{Folder: config.Folder(dir), Version: "shifted",
+		return gateway.Serve(ctx, gateway.Options{Folder: config.Folder(dir), Version: "shifted",
 			Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)), Now: func() time.Time { return time.Now().Add(by) }})
-		if err != nil {
-			return err
-		}
-		return errors.Join(g.Run(ctx), g.Close())
 	}()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
