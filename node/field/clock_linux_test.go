@@ -2,8 +2,10 @@ package field
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"slices"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/grille-gateway/grille/node/api"
 	"github.com/grille-gateway/grille/node/config"
 	"github.com/grille-gateway/grille/node/gateway"
 )
@@ -38,8 +41,8 @@ func serveShifted(shift, dir string) int {
 	return 0
 }
 
-// TestClockADayAhead sets one of four members' clock a day ahead. Its cosignatures stand under no head and the others say why; they
-// go on.
+// TestClockADayAhead sets one of four members' clock a day ahead. Its cosignatures stand under no head and it and the others say
+// why, they go on, and with the right clock it is a mirror again.
 func TestClockADayAhead(t *testing.T) {
 	if !wanted(t) {
 		return
@@ -51,11 +54,12 @@ func TestClockADayAhead(t *testing.T) {
 	if err := s.Nodes[wrong].Kill(); err != nil {
 		t.Fatal(err)
 	}
+	right := s.Nodes[wrong].Place.Command
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Nodes[wrong].Place.Command = append(slices.Clone(s.Nodes[wrong].Place.Command), "env", shiftVariable+"=24h", self)
+	s.Nodes[wrong].Place.Command = append(slices.Clone(right), "env", shiftVariable+"=24h", self)
 	if err := s.StartNode(s.Nodes[wrong]); err != nil {
 		t.Fatal(err)
 	}
@@ -72,10 +76,42 @@ func TestClockADayAhead(t *testing.T) {
 				t.Errorf("%s shows a head of %s that %s cosigned:\n%s", s.Nodes[i].Name, owner, name, h.Checkpoint)
 			}
 		}
-		if log := s.log(i); !strings.Contains(log, "in the future") || !strings.Contains(log, "member="+name) {
+		if log := s.log(i); !strings.Contains(log, "median is -24h") || !strings.Contains(log, "member="+name) {
 			t.Errorf("%s does not say that the clock of %s is wrong", s.Nodes[i].Name, name)
 		}
+		if st := s.status(i); st.ClockSkewed || !st.Ready {
+			t.Errorf("%s is not ready: %v", s.Nodes[i].Name, st.NotReady)
+		}
 	}
+	if st := s.status(wrong); !st.ClockSkewed || st.Ready || math.Abs(st.ClockOffset+24*3600) > 60 {
+		t.Errorf("%s does not know that its own clock is wrong: %+v", name, st)
+	}
+	if err := s.Nodes[wrong].Kill(); err != nil {
+		t.Fatal(err)
+	}
+	s.Nodes[wrong].Place.Command = right
+	s.restart(wrong)
+	for i := range s.Nodes {
+		s.mustDeclare(i, fmt.Sprintf("after-%d", i))
+	}
+	s.agree()
+	s.eventually("the member with its clock set right cosigns", func() error {
+		for owner, h := range s.mustHeads(0) {
+			if owner != name && strings.Contains(h.Checkpoint, "— "+member.MirrorName()+" ") {
+				return nil
+			}
+		}
+		return errors.New("not yet")
+	})
+}
+
+// status is what a member says of itself.
+func (s *site) status(i int) (st api.Status) {
+	s.t.Helper()
+	if err := s.clients[i].Get(s.t.Context(), "/v1/status", &st); err != nil {
+		s.t.Fatal(err)
+	}
+	return st
 }
 
 // log is all that a member's gateway has logged.
