@@ -79,7 +79,7 @@ func TestQuickRun(t *testing.T) {
 }
 
 func TestQuickLedger(t *testing.T) {
-	if r := quickRun(t, "ledger"); len(r.Rows) != 14 {
+	if r := quickRun(t, "ledger"); len(r.Rows) != 19 {
 		t.Errorf("%d rows", len(r.Rows))
 	}
 }

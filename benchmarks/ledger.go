@@ -27,7 +27,10 @@ func (b *bench) ledger(ctx context.Context) error {
 			return err
 		}
 	}
-	return b.rebuild(ctx)
+	if err := b.rebuild(ctx); err != nil {
+		return err
+	}
+	return b.audit(ctx)
 }
 
 // sampleEntry is what members write most: a receipts batch.

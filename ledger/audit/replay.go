@@ -19,6 +19,7 @@ type replay struct {
 	dir   string // of the log
 	size  int64  // entries to read
 	marks []int64
+	begin func(entries [][]byte) // before the entries of a bundle are visited; may be nil
 	visit func(index uint64, raw []byte) error
 	step  func() // after each bundle; may be nil
 
@@ -85,6 +86,9 @@ func (r *replay) bundle(n int64, w int) error {
 	}
 	if more > 0 {
 		r.suspect(t, nil, fmt.Errorf("%d bytes after the last of %d entries", more, have))
+	}
+	if r.begin != nil {
+		r.begin(entries[:w])
 	}
 	for i, raw := range entries[:w] {
 		r.bytes += int64(len(raw))
