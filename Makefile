@@ -55,6 +55,7 @@ demo:
 test-faults:
 	$(GO) test -timeout 60m -v ./node/demo -run TestKilledProcessesLoseNothing -fault.runs 200 -fault.seed 7
 	GRILLE_EXHAUSTIVE=1 $(GO) test -timeout 60m -v ./exchange -run TestAnyChangedByteIsRefused
+	GRILLE_EXHAUSTIVE=1 $(GO) test -timeout 60m -v ./ledger -run TestEveryDamagedByte
 
 # Longer versions in namespaces: a minute of killed members, and partitions that outlast the connections.
 test-field:
