@@ -227,29 +227,37 @@ func TestWitnessStartsOnlyWhenHeard(t *testing.T) {
 
 // uploader is a client of tlog-mirror that knows the specification only.
 type uploader struct {
-	n      *ledgerNet
-	s      *site
-	owner  string
-	most   int // packages in one request
-	gzip   bool
-	rounds int
+	tb      testing.TB
+	s       *site
+	origin  string
+	entries func(from, to int64) ([][]byte, error)
+	hashes  tlog.HashReader
+	most    int // packages in one request
+	gzip    bool
+	rounds  int
+}
+
+// uploader returns one that brings an owner's log to a site.
+func (n *ledgerNet) uploader(s *site, owner string, most int) *uploader {
+	origin := n.cfg.Origin(owner)
+	store := n.stores[owner]
+	return &uploader{tb: n.tb, s: s, origin: origin, hashes: reader{store, origin}, most: most,
+		entries: func(from, to int64) ([][]byte, error) { return store.Read(origin, uint64(from), uint64(to)) }}
 }
 
 // build writes an upload of [start, end).
 func (u *uploader) build(start, end int64, ticket []byte) []byte {
-	u.n.tb.Helper()
-	origin := u.n.cfg.Origin(u.owner)
-	store := u.n.stores[u.owner]
-	a := note.AddEntries{Origin: origin, Start: start, End: end, Ticket: ticket}
+	u.tb.Helper()
+	a := note.AddEntries{Origin: u.origin, Start: start, End: end, Ticket: ticket}
 	body := a.Append(nil)
 	for at, i := start, 0; at < end && i < u.most; i++ {
 		p := a.Next(at)
 		var err error
-		if p.Entries, err = store.Read(origin, uint64(p.Start), uint64(p.End)); err != nil {
-			u.n.tb.Fatal(err)
+		if p.Entries, err = u.entries(p.Start, p.End); err != nil {
+			u.tb.Fatal(err)
 		}
-		if p.Proof, err = note.ProveSubtree(p.Base(), p.End, end, reader{store, origin}); err != nil {
-			u.n.tb.Fatal(err)
+		if p.Proof, err = note.ProveSubtree(p.Base(), p.End, end, u.hashes); err != nil {
+			u.tb.Fatal(err)
 		}
 		body, at = p.Append(body), p.End
 	}
@@ -257,17 +265,17 @@ func (u *uploader) build(start, end int64, ticket []byte) []byte {
 }
 
 func (u *uploader) send(body []byte) answer {
-	u.n.tb.Helper()
+	u.tb.Helper()
 	u.rounds++
 	header := []string{"Content-Type", "application/octet-stream"}
 	if u.gzip {
 		var packed bytes.Buffer
 		w := gzip.NewWriter(&packed)
 		if _, err := w.Write(body); err != nil {
-			u.n.tb.Fatal(err)
+			u.tb.Fatal(err)
 		}
 		if err := w.Close(); err != nil {
-			u.n.tb.Fatal(err)
+			u.tb.Fatal(err)
 		}
 		body, header = packed.Bytes(), append(header, "Content-Encoding", "gzip")
 	}
@@ -276,7 +284,7 @@ func (u *uploader) send(body []byte) answer {
 
 // upload brings a mirror to a size, from whatever it says it has, and returns its cosignature.
 func (u *uploader) upload(size int64) []byte {
-	u.n.tb.Helper()
+	u.tb.Helper()
 	start, ticket := int64(0), []byte(nil)
 	for range 100 {
 		got := u.send(u.build(start, size, ticket))
@@ -286,14 +294,14 @@ func (u *uploader) upload(size int64) []byte {
 		case 202, 409:
 			info, err := note.ParseMirrorInfo(got.body)
 			if err != nil || got.header.Get("Content-Type") != "text/x.tlog.mirror-info" || info.Size != size {
-				u.n.tb.Fatalf("%d %q: %+v, %v", got.status, got.header.Get("Content-Type"), info, err)
+				u.tb.Fatalf("%d %q: %+v, %v", got.status, got.header.Get("Content-Type"), info, err)
 			}
 			start, ticket = info.Next, info.Ticket
 		default:
-			u.n.tb.Fatalf("%d %.200s", got.status, got.body)
+			u.tb.Fatalf("%d %.200s", got.status, got.body)
 		}
 	}
-	u.n.tb.Fatal("never complete")
+	u.tb.Fatal("never complete")
 	return nil
 }
 
@@ -333,7 +341,8 @@ func TestUploadOverHTTPS(t *testing.T) {
 		if mirror.Size(tax) != uint64(old) {
 			t.Fatalf("a checkpoint alone brought %d entries", mirror.Size(tax))
 		}
-		u := &uploader{n: n, s: s, owner: "GOV/tax", most: 2, gzip: i%2 == 1}
+		u := n.uploader(s, "GOV/tax", 2)
+		u.gzip = i%2 == 1
 		line := u.upload(size)
 		sigs, err := note.ParseLines(line)
 		if err != nil {
@@ -371,7 +380,7 @@ func TestUploadStatuses(t *testing.T) {
 	tax := n.cfg.Origin("GOV/tax")
 	mirror := n.stores["GOV/health"]
 	s := serve(t, Options{Store: mirror})
-	u := &uploader{n: n, s: s, owner: "GOV/tax", most: 100}
+	u := n.uploader(s, "GOV/tax", 100)
 	info := func(a answer) string {
 		m, err := note.ParseMirrorInfo(a.body)
 		if err != nil || a.header.Get("Content-Type") != note.MirrorInfoType {
