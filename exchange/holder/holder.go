@@ -49,6 +49,7 @@ type Holder struct {
 	meter *agreement.Meter
 
 	importing sync.Mutex // one import at a time: epochs are numbered
+	stating   sync.Mutex // while an epoch is appended, and from looking for the newest ones to appending the batch that names them
 	granting  sync.Mutex // from looking for an agreement or policy of that name to appending it: one offer, one agreement
 	// ending is held for reading from the last look at a right until the receipt is on disk, and for writing while a revocation is
 	// appended: a right ends at one point of time for all answers.

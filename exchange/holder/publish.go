@@ -95,8 +95,10 @@ func (h *Holder) Import(ctx context.Context, name string, csv io.Reader, progres
 		return report, nil, err
 	}
 	info := &EpochInfo{Dataset: name, Epoch: prepared.Epoch, Root: prepared.RootHex()}
+	h.stating.Lock()
 	indexes, err := h.opts.Ledger.Append(ctx, entry.DatasetEpoch{Dataset: name, Declare: declare, Epoch: prepared.Epoch, Root: info.Root,
 		Time: entry.FormatTime(h.opts.Now())})
+	h.stating.Unlock()
 	if err != nil { // the entry may be on the log all the same: the epoch stays pending until settle looks
 		return report, nil, fmt.Errorf("publishing an epoch: %w", err)
 	}
@@ -296,6 +298,8 @@ func (h *Holder) keepBudget(accept uint64, b agreement.Budget) error {
 
 // PublishBatch appends the receipts batch of one beat, with the newest epoch of each dataset.
 func (h *Holder) PublishBatch(ctx context.Context, beat uint64, root receipt.Hash) error {
+	h.stating.Lock()
+	defer h.stating.Unlock()
 	v := h.all()
 	epochs := map[string]uint64{}
 	for _, name := range v.Datasets() {
