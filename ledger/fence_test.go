@@ -185,6 +185,33 @@ func TestVoteAgainstAFenceThatLosesEntries(t *testing.T) {
 	}
 }
 
+// A tree that others made final, as an earlier committee may have, is not cut off by mirrors that never cosigned it.
+func TestVoteAgainstAFenceBelowAFinalHead(t *testing.T) {
+	c := newCluster(t)
+	const owner, idle = "GOV/tax", "GOV/civil"
+	c.append(owner, batchEntry(1))
+	c.pushAll(owner, testNames...)
+	c.append(owner, batchEntry(2))
+	c.pushAll(owner, "GOV/benefits", "GOV/health", "GOV/tax")
+	c.spread(owner, idle, owner)
+	s := c.stores[idle]
+	r, err := s.replica(c.cfg.Origin(owner))
+	if err != nil || r.mirror.State().Tree.N != 1 || r.final.N != 2 {
+		t.Fatalf("%s cosigned size %d and knows size %d as final", idle, r.mirror.State().Tree.N, r.final.N)
+	}
+	one, err := r.files.Tree(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, next := c.propose(network.Change{Remove: []string{owner}, Fences: []network.Fence{fenceAt(r.origin, one)}})
+	if err := s.Propose(p); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.castErr(next); !errors.Is(err, ErrProposal) || s.ballot.Voted() != nil {
+		t.Errorf("voted to cut off a final entry: %v", err)
+	}
+}
+
 // castErr is the error of casting a vote.
 func (s *Store) castErr(next *network.Configuration) error {
 	_, err := s.castVote(next)

@@ -227,7 +227,8 @@ func (s *Store) holdFences(next *network.Configuration) (release func(), err err
 	return release, nil
 }
 
-// within says whether a fence keeps all that this mirror cosigned, and nothing that is not here. Call with write held.
+// within says whether a fence keeps all that this mirror cosigned or knows to be final, which an earlier committee may have
+// made so, and nothing that is not here. Call with write held.
 func (r *replica) within(f network.Fence) error {
 	end, err := fenceTree(f)
 	if err != nil {
@@ -235,6 +236,12 @@ func (r *replica) within(f network.Fence) error {
 	}
 	if r.mirror != nil && r.mirror.State().Tree.N > end.N {
 		return fmt.Errorf("%w: this mirror cosigned size %d of %q, the fence ends it at %d", ErrProposal, r.mirror.State().Tree.N, f.Origin, end.N)
+	}
+	r.mu.RLock()
+	final := r.final.N
+	r.mu.RUnlock()
+	if final > end.N {
+		return fmt.Errorf("%w: size %d of %q is final, the fence ends it at %d", ErrProposal, final, f.Origin, end.N)
 	}
 	if r.verified.N < end.N {
 		return fmt.Errorf("%w: the fence of %q keeps %d entries, here are %d; try again when they have arrived", ErrProposal, f.Origin, end.N, r.verified.N)
