@@ -47,7 +47,7 @@ func readFrames(r *bufio.Reader) error {
 		var command [len(commandSet)]byte
 		_, err = io.ReadFull(r, command[:])
 		if set := string(command[:]) == commandSet; err != nil || !(count == 3 && set || count == 2 && string(command[:]) == commandDel) {
-			return fmt.Errorf("%w: command", errDamaged)
+			return fmt.Errorf("%w: command", ErrDamaged)
 		}
 		for range count - 1 {
 			if err := skipArgument(r); err != nil {
@@ -60,14 +60,14 @@ func readFrames(r *bufio.Reader) error {
 func skipArgument(r *bufio.Reader) error {
 	n, err := readLength(r, '$', maxArgument)
 	if err != nil {
-		return fmt.Errorf("%w: cut off", errDamaged)
+		return fmt.Errorf("%w: cut off", ErrDamaged)
 	}
 	if got, err := r.Discard(n); err != nil || got != n {
-		return fmt.Errorf("%w: cut off", errDamaged)
+		return fmt.Errorf("%w: cut off", ErrDamaged)
 	}
 	var end [2]byte
 	if _, err := io.ReadFull(r, end[:]); err != nil || end != [2]byte{'\r', '\n'} {
-		return fmt.Errorf("%w: cut off", errDamaged)
+		return fmt.Errorf("%w: cut off", ErrDamaged)
 	}
 	return nil
 }
@@ -80,11 +80,11 @@ func readLength(r *bufio.Reader, mark byte, max int) (int, error) {
 	}
 	digits, ok := strings.CutSuffix(string(line), "\r\n")
 	if err != nil || !ok || len(digits) < 2 || digits[0] != mark {
-		return 0, fmt.Errorf("%w: frame", errDamaged)
+		return 0, fmt.Errorf("%w: frame", ErrDamaged)
 	}
 	n, err := strconv.Atoi(digits[1:])
 	if err != nil || n < 0 || n > max || strconv.Itoa(n) != digits[1:] {
-		return 0, fmt.Errorf("%w: length", errDamaged)
+		return 0, fmt.Errorf("%w: length", ErrDamaged)
 	}
 	return n, nil
 }

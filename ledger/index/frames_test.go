@@ -39,7 +39,7 @@ func TestCheckFrames(t *testing.T) {
 		if err := os.WriteFile(path, []byte(doc), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := checkFrames(path); (err == nil) != ok || err != nil && !errors.Is(err, errDamaged) {
+		if err := checkFrames(path); (err == nil) != ok || err != nil && !errors.Is(err, ErrDamaged) {
 			t.Errorf("%q: %v", doc, err)
 		}
 	}

@@ -41,7 +41,8 @@ type head struct {
 // maxHead bounds a stored head in bytes.
 const maxHead = 1024
 
-var errDamaged = errors.New("index file is damaged")
+// ErrDamaged says that a file is not what was written. Nothing is lost: the rows are made again from the logs.
+var ErrDamaged = errors.New("index file is damaged")
 
 // Open opens the index at path, or begins a new one if the file is missing, cannot be read or disagrees with its digests;
 // Damage then says what was wrong. The caller compares each log's Tree with its tiles.
@@ -115,7 +116,7 @@ func (x *Index) load() error {
 		return tx.Ascend("", func(key, value string) bool {
 			switch {
 			case key == "":
-				bad = fmt.Errorf("%w: empty key", errDamaged)
+				bad = fmt.Errorf("%w: empty key", ErrDamaged)
 			case key[0] == prefixGroup:
 				bad = x.loadGroup(key, value)
 			case key[0] == prefixHead:
@@ -131,15 +132,15 @@ func (x *Index) load() error {
 	}
 	for _, g := range x.groups {
 		if g.last < 0 {
-			return fmt.Errorf("%w: group without rows", errDamaged)
+			return fmt.Errorf("%w: group without rows", ErrDamaged)
 		}
 	}
 	if len(sums) != len(x.heads) {
-		return fmt.Errorf("%w: rows of %d logs, heads of %d", errDamaged, len(sums), len(x.heads))
+		return fmt.Errorf("%w: rows of %d logs, heads of %d", ErrDamaged, len(sums), len(x.heads))
 	}
 	for origin, s := range sums {
 		if h, ok := x.heads[origin]; !ok || h.Size != s.rows || h.Digest != hex.EncodeToString(s.digest[:]) {
-			return fmt.Errorf("%w: rows of a log differ from their digest", errDamaged)
+			return fmt.Errorf("%w: rows of a log differ from their digest", ErrDamaged)
 		}
 	}
 	return nil
@@ -155,7 +156,7 @@ func (x *Index) loadGroup(key, value string) error {
 	id, ok := parseGroupKey(key)
 	n, ok2 := parseNames(value)
 	if _, again := x.ids[n]; !ok || !ok2 || again {
-		return fmt.Errorf("%w: group", errDamaged)
+		return fmt.Errorf("%w: group", ErrDamaged)
 	}
 	x.addGroup(newGroup(id, n))
 	return nil
@@ -169,10 +170,10 @@ func (x *Index) addGroup(g *group) {
 func (x *Index) loadHead(origin, value string) error {
 	var h head
 	if err := entry.DecodeStrict([]byte(value), maxHead, &h); err != nil {
-		return fmt.Errorf("%w: head: %w", errDamaged, err)
+		return fmt.Errorf("%w: head: %w", ErrDamaged, err)
 	}
 	if b, err := hex.DecodeString(h.Root + h.Digest); err != nil || len(h.Root) != 2*tlog.HashSize || len(b) != 2*tlog.HashSize {
-		return fmt.Errorf("%w: head", errDamaged)
+		return fmt.Errorf("%w: head", ErrDamaged)
 	}
 	x.heads[origin] = h
 	return nil
@@ -182,7 +183,7 @@ func (x *Index) loadRow(key, value string, sums map[string]*sum) error {
 	id, t, _, ok := parseRowKey(key)
 	g := x.groups[id]
 	if !ok || g == nil || value != "" {
-		return fmt.Errorf("%w: row", errDamaged)
+		return fmt.Errorf("%w: row", ErrDamaged)
 	}
 	s := sums[g.origin]
 	if s == nil {
