@@ -63,6 +63,9 @@ func Play(ctx context.Context, run Run) error {
 	if err := n.prove(ctx, s); err != nil {
 		return err
 	}
+	if err := n.oversee(ctx, s); err != nil {
+		return err
+	}
 	return finish(ctx, run, p, s)
 }
 
@@ -109,6 +112,7 @@ func finish(ctx context.Context, run Run, p *printer, s *Story) error {
 		}
 	} else {
 		p.checks(s)
+		p.audits(s)
 	}
 	if run.Once {
 		return nil

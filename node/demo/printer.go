@@ -113,6 +113,21 @@ func (p *printer) checks(s *Story) {
 	p.line("")
 }
 
+func (p *printer) audits(s *Story) {
+	p.line("A privacy officer needs no record to oversee all this. `grille ledger audit` at %s reads every log again and computes", officer)
+	p.line("every hash, signature and rule anew:")
+	for _, a := range s.Audits {
+		p.line("")
+		p.line("  %s", a.What)
+		if a.Clean {
+			p.line("  -> clean: %d entries in %d logs", a.Entries, a.Logs)
+		} else {
+			p.line("  -> refused (%s)", strings.Join(a.Codes, ", "))
+		}
+	}
+	p.line("")
+}
+
 func (p *printer) addresses(s *Story) {
 	p.line("The network stays up until Ctrl-C. Ask it something else:")
 	p.line("")

@@ -48,6 +48,7 @@ type Story struct {
 	Finality float64  `json:"finality_ms"` // mean over all entries so far
 	Steps    []Step   `json:"steps"`
 	Checks   []Check  `json:"checks"`
+	Audits   []Audit  `json:"audits"`
 	Members  []Member `json:"members"`
 }
 
