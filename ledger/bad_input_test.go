@@ -140,7 +140,7 @@ func TestBadInput(t *testing.T) {
 			if b.s.Failure() != nil {
 				return // it could not be opened
 			}
-			if raws, err := b.s.Read(b.origin, 0, 100); err != nil || !bytes.Equal(bytes.Join(raws, nil), bytes.Join(b.good, nil)) {
+			if raws, err := b.s.Read(b.origin, 0, 100); err != nil || !bytes.HasPrefix(bytes.Join(raws, nil), bytes.Join(b.good, nil)) {
 				t.Errorf("it serves %d entries, %v", len(raws), err)
 			}
 			if h, ok := b.s.Final(b.origin); !ok || h.Size != 6 || h.Root != b.head.Root {
