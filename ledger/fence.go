@@ -120,7 +120,7 @@ func (s *Store) Wants() []Want {
 // target is how far this log should be pulled, 0 if nothing is awaited. Call with write held.
 func (r *replica) target() uint64 {
 	if r.fence.Origin == "" {
-		return r.wanted.Size
+		return uint64(r.wanted.c.Tree.N)
 	}
 	if r.verified.N == r.fence.Size {
 		return 0

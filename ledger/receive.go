@@ -130,10 +130,11 @@ func (s *Store) addHead(h Head) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	cfg, c, cosigs, err := s.verifyHead(r, h)
+	head, err := s.verifyHead(r, h)
 	if err != nil {
 		return false, err
 	}
+	c := head.c
 	r.write.Lock()
 	defer r.write.Unlock()
 	if err := s.Failure(); err != nil {
@@ -148,31 +149,39 @@ func (s *Store) addHead(h Head) (bool, error) {
 	case s.Halted(r.origin) && c.Tree.N > r.final.N:
 		return false, ErrHalted
 	case c.Tree.N > size:
-		if h.Size = uint64(c.Tree.N); h.Size > r.wanted.Size {
-			r.wanted = h
+		if c.Tree.N > r.wanted.c.Tree.N {
+			r.wanted = head
 		}
 		return true, nil
 	}
-	return s.reach(r, h, cfg, c, cosigs)
+	return s.reach(r, head)
+}
+
+// A verifiedHead is a head whose signatures verify: the configuration that it is final by, what the owner signed, and who
+// cosigned it.
+type verifiedHead struct {
+	cfg    *network.Configuration
+	c      note.Checkpoint
+	cosigs []note.Cosignature
 }
 
 // verifyHead verifies a head and that its times are not in the future. A head that is final by an earlier configuration
 // counts up to the trees that the change handed over, for those are all that can have been final by it.
-func (s *Store) verifyHead(r *replica, h Head) (*network.Configuration, note.Checkpoint, []note.Cosignature, error) {
+func (s *Store) verifyHead(r *replica, h Head) (verifiedHead, error) {
 	cfg, c, cosigs, err := s.finalBy(h.Origin, h.Checkpoint)
 	if err != nil {
-		return nil, c, nil, err
+		return verifiedHead{}, err
 	}
 	if cfg != s.cfg && c.Tree.N > r.bound() {
-		return nil, c, nil, fmt.Errorf("%w: size %d is final by version %d, of which less was handed over", note.ErrSignature, c.Tree.N, cfg.Version)
+		return verifiedHead{}, fmt.Errorf("%w: size %d is final by version %d, of which less was handed over", note.ErrSignature, c.Tree.N, cfg.Version)
 	}
 	limit := s.now().Add(ClockAllowance)
 	for _, cosig := range cosigs {
 		if cosig.Time.After(limit) {
-			return nil, c, nil, ErrFuture
+			return verifiedHead{}, ErrFuture
 		}
 	}
-	return cfg, c, cosigs, nil
+	return verifiedHead{cfg, c, cosigs}, nil
 }
 
 // bound is the largest tree that can be final by an earlier configuration.
@@ -185,37 +194,34 @@ func (r *replica) bound() int64 {
 }
 
 // reach compares a verified head with the entries here and makes it final. Call with r.write held and the entries stored.
-func (s *Store) reach(r *replica, h Head, cfg *network.Configuration, c note.Checkpoint, cosigs []note.Cosignature) (behind bool, err error) {
+func (s *Store) reach(r *replica, head verifiedHead) (behind bool, err error) {
+	c := head.c
 	verdict, err := r.settle(c)
 	switch {
 	case err != nil:
 		return false, s.stopping(err)
 	case verdict == core.Agree:
 	case c.Tree.N > r.verified.N: // staged entries were wrong and are dropped
-		h.Size, r.wanted = uint64(c.Tree.N), h
+		r.wanted = head
 		return true, nil
 	default:
 		s.contradicted(r, c)
 		return false, fmt.Errorf("%w: root at size %d", ErrInconsistent, c.Tree.N)
 	}
-	if r == s.own || c.Tree.N < r.final.N || cfg.Version < r.version {
+	if r == s.own || c.Tree.N < r.final.N || head.cfg.Version < r.version {
 		return false, nil // the owner gathers its own heads; an older one tells nothing new
 	}
-	return false, s.finish(r, c, cosigs, cfg)
+	return false, s.finish(r, c, head.cosigs, head.cfg)
 }
 
 // reachWanted makes the wanted head final if its entries have arrived. Call with r.write held.
 func (s *Store) reachWanted(r *replica) error {
-	if r.wanted.Size == 0 || uint64(r.files.Size()) < r.wanted.Size {
+	if r.wanted.c.Tree.N == 0 || r.files.Size() < r.wanted.c.Tree.N {
 		return nil
 	}
-	h := r.wanted
-	r.wanted = Head{}
-	cfg, c, cosigs, err := s.verifyHead(r, h)
-	if err != nil {
-		return err
-	}
-	behind, err := s.reach(r, h, cfg, c, cosigs)
+	head := r.wanted
+	r.wanted = verifiedHead{}
+	behind, err := s.reach(r, head)
 	if err == nil && behind {
 		return ErrEntries
 	}

@@ -38,7 +38,7 @@ type replica struct {
 
 	write  sync.Mutex      // held by whoever changes files, and while a push or a head is dealt with
 	pushed tlog.Tree       // the checkpoint that all staged entries came with; zero if they came otherwise. Under write.
-	wanted Head            // the largest final head heard of whose entries are missing. Under write.
+	wanted verifiedHead    // the largest final head heard of whose entries are missing. Under write.
 	bounds []tlog.Tree     // those of pins that no cosigned tree is known to contain yet. Under write.
 	floor  note.Checkpoint // the largest checkpoint that somebody holds and that is not here. Under write.
 

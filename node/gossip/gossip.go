@@ -225,18 +225,18 @@ func wake(c chan struct{}) {
 func (g *Gossip) watch(ctx context.Context) {
 	tick := time.NewTicker(g.o.Tick)
 	defer tick.Stop()
-	var looked time.Time // at the state, which is more work than the rest and not in a hurry
+	var look time.Time // at the state next, which is more work than the rest and not in a hurry
 	for {
 		changed := g.o.Store.Changed() // before the senders look, so that a change meanwhile is not missed
 		for _, c := range g.wakePush {
 			wake(c)
 		}
 		g.sweep(g.origin)
-		if time.Since(looked) >= stateRefresh {
-			looked = time.Now()
+		if began := time.Now(); !began.Before(look) {
 			if g.refreshState() {
 				g.tellState(ctx)
 			}
+			look = time.Now().Add(stateRefresh + 20*time.Since(began)) // a succession of a large network is megabytes
 		}
 		select {
 		case <-changed:

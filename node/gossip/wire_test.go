@@ -10,6 +10,7 @@ import (
 	"github.com/grille-gateway/grille/ledger"
 	"github.com/grille-gateway/grille/ledger/core"
 	"github.com/grille-gateway/grille/ledger/evidence"
+	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/ledger/note"
 	"github.com/grille-gateway/grille/node/peer"
 )
@@ -37,6 +38,8 @@ func TestBoundsFitTheMessages(t *testing.T) {
 		{"comparison", b[peer.KindCompare].Reply, len(comparison{differ: true, marks: full, listing: &l}.encode())},
 		{"standing", b[peer.KindStanding].Reply, len(encodeDocuments(slices.Repeat([][]byte{make([]byte, 400)}, maxStanding), maxStandingBytes))},
 		{"asking for evidence", b[peer.KindEvidence].Request, len(encodeHashes(make([]hash, maxFetch)))},
+		{"succession", b[peer.KindSuccession].Reply, network.MaxLinkSize},
+		{"link", b[peer.KindChain].Reply, network.MaxLinkSize},
 		{"evidence", b[peer.KindEvidence].Reply, maxFetch * (3 + evidence.MaxSize)},
 	} {
 		if c.have < c.needed {

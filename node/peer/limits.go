@@ -93,10 +93,11 @@ func DefaultBounds() map[Kind]Bound {
 		KindStanding: {Request: kib, Reply: 2 * mib, Timeout: 10 * time.Second, Concurrent: 1, Rate: 2, Burst: 10},
 		// Evidence is two notes and a proof; eight of them go into a reply.
 		KindEvidence: {Request: 4 * kib, Reply: 1 * mib, Timeout: 10 * time.Second, Concurrent: 1, Rate: 1, Burst: 10},
-		// What is under way to a configuration holds the document, and a signature and a tree a log of each mirror.
-		KindSuccession: {Request: kib, Reply: 16 * mib, Timeout: 20 * time.Second, Concurrent: 1, Rate: 1, Burst: 10},
+		// What is under way to a configuration holds the document, and of each mirror signatures and a tree a log: 20 KB for ten
+		// members, at most network.MaxLinkSize.
+		KindSuccession: {Request: kib, Reply: 24 * mib, Timeout: 20 * time.Second, Concurrent: 1, Rate: 1, Burst: 10},
 		// One link a reply. A member that was away for many versions asks as often.
-		KindChain: {Request: kib, Reply: 16 * mib, Timeout: 20 * time.Second, Concurrent: 1, Rate: 2, Burst: 20},
+		KindChain: {Request: kib, Reply: 24 * mib, Timeout: 20 * time.Second, Concurrent: 1, Rate: 2, Burst: 20},
 		// A head is under 8 KiB for a committee of 31.
 		KindFresh: {Request: kib, Reply: 64 * kib, Timeout: 5 * time.Second, Concurrent: 4, Rate: 5, Burst: 20},
 	}
@@ -114,10 +115,10 @@ const (
 	firstWindow  = 128 * kib
 	windowBudget = 64 * mib
 	// bodyBudget bounds the bodies of requests and replies that are held while they are read, handled and written, of all
-	// neighbours together, and neighbourBudget those of one, so that it takes twenty that collude to keep the others waiting. Beyond
+	// neighbours together, and neighbourBudget those of one, so that it takes sixteen that collude to keep the others waiting. Beyond
 	// them a request is answered with busy.
 	bodyBudget      = 512 * mib
-	neighbourBudget = 24 * mib
+	neighbourBudget = 32 * mib
 	// idleAfter is how long a connection that is not kept stays without a request.
 	idleAfter = time.Minute
 	// keepAlive holds middleboxes open and notices a dead neighbour within idleTimeout.
