@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestQuantile(t *testing.T) {
@@ -105,4 +108,36 @@ func quickRun(t *testing.T, part string) Report {
 		}
 	}
 	return r
+}
+
+// The simulation brings every head to everybody, the same way each time.
+func TestSimulation(t *testing.T) {
+	var names []string
+	for i := range 60 {
+		names = append(names, fmt.Sprintf("GOV/m%02d", i))
+	}
+	shape := simShape{members: 60, mirrors: 7, quorum: 5, warm: 5 * time.Second, length: 20 * time.Second, entryEvery: 10 * time.Second,
+		heartbeat: 5 * time.Second, compareEvery: 5 * time.Second}
+	run := func(seed uint64) *simulation {
+		s := newSimulation(shape, names, "d", messageSizes{push: 800, beat: 300, pushReply: 200, item: 3000, compareAsk: 64, compareEnd: 20}, seed)
+		if err := s.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := run(1)
+	if n := len(s.everywhere); n < 100 || n > 120 { // two from each, but for the last that are under way
+		t.Errorf("%d heads reached everybody", n)
+	}
+	for _, n := range s.nodes {
+		if n.traffic.messages == 0 || n.traffic.sent == 0 || n.traffic.received == 0 || n.queries.heads == 0 {
+			t.Errorf("%+v %+v", n.traffic, n.queries)
+		}
+	}
+	if again := run(1); !slices.Equal(again.everywhere, s.everywhere) || again.seq != s.seq {
+		t.Error("the same seed gives another run")
+	}
+	if other := run(2); slices.Equal(other.everywhere, s.everywhere) {
+		t.Error("another seed gives the same run")
+	}
 }

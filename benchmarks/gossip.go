@@ -111,11 +111,19 @@ func (b *bench) reportMember(s *simulation, c gossipCosts, who string, nodes []*
 	}
 	const toPercent = 100.0 / 60_000 // of ms a minute
 	parts := []Value{{"heads", q.heads * each * heads * toPercent}, {"connections", (q.calls*c.call + q.handshakes*c.handshake) * each * toPercent},
-		{"spreading", c.core * toPercent}, {"own log", q.cosignatures * each * c.cosignature * toPercent},
-		{"cosigning", (q.pushes*c.push + q.beats*c.beat) * each * toPercent}}
-	total := 0.0
-	for _, p := range parts {
-		total += p.Number
+		{"spreading", c.core * toPercent}, {"own log", q.cosignatures * each * c.cosignature * toPercent}}
+	beats := q.beats * each * c.beat * toPercent
+	if who == "mirror" {
+		parts = append(parts, Value{"pushes", q.pushes * each * c.push * toPercent}, Value{"heartbeats", beats})
 	}
-	b.add("gossip", who+": processor time", "% of a core", len(nodes), append([]Value{{"all", total}}, parts...), "all", aimGossipProcessor)
+	all := 0.0
+	for _, p := range parts {
+		all += p.Number
+	}
+	parts = append([]Value{{"all", all}}, parts...)
+	if who == "mirror" { // each heartbeat is a request, too
+		rare := 1 - float64(s.shape.heartbeat)/float64(time.Minute)
+		parts = append(parts, Value{"all with one a minute", all - rare*(beats+q.beats*each*c.call*toPercent)})
+	}
+	b.add("gossip", who+": processor time", "% of a core", len(nodes), parts, "all", aimGossipProcessor)
 }

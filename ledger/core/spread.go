@@ -12,9 +12,10 @@ import (
 
 // Bounds and times of spreading heads. Times are what a member waits, by its own clock.
 const (
-	// AnnounceGap is the least time between two announcements to one neighbour, for each neighbour: what a member sends all its
-	// neighbours together stays below 40 messages a second however many there are. Jittered by a quarter.
-	AnnounceGap = 25 * time.Millisecond
+	// AnnounceGap is the least time between two announcements to one neighbour, for each neighbour that a member has: what it sends
+	// all of them together stays below 20 messages a second however many there are, and the first one after a pause leaves at
+	// once. Jittered by a quarter.
+	AnnounceGap = 50 * time.Millisecond
 	// MaxWants bounds the logs of one pull: their heads, of at most 16 KiB, and short tails fit one reply.
 	MaxWants = 32
 	// PullPatience is how long a pull keeps its logs to itself. Then another member is asked, too, but no third.

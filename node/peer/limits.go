@@ -82,8 +82,8 @@ func DefaultBounds() map[Kind]Bound {
 		KindReceiptPath: {Request: 64 * kib, Reply: 256 * kib, Timeout: 10 * time.Second, Concurrent: 8, Rate: 50, Burst: 200},
 		// A budget is two numbers and a salt, asked for once an agreement.
 		KindBudget: {Request: 4 * kib, Reply: 4 * kib, Timeout: 10 * time.Second, Concurrent: 4, Rate: 5, Burst: 20},
-		// One announcement is in flight per neighbour; it has at most 14 bytes a log, of 4,096 logs. With few neighbours they come
-		// every 25 ms at the fastest.
+		// One announcement is in flight per neighbour; it has at most 14 bytes a log, of 4,096 logs. With one neighbour they
+		// come every 50 ms at the fastest.
 		KindAnnounce: {Request: 64 * kib, Reply: kib, Timeout: 5 * time.Second, Concurrent: 2, Rate: 50, Burst: 100},
 		// One pull is in flight per neighbour. 32 heads have at most half a megabyte and their entries as much.
 		KindPull: {Request: 4 * kib, Reply: 2 * mib, Timeout: 5 * time.Second, Concurrent: 2, Rate: 50, Burst: 100},
