@@ -106,7 +106,7 @@ func TestBadInput(t *testing.T) {
 			return b.damaged(t, "GOV/health", "logs/"+escape(b.origin)+"/tile/entries/000.p/6", func(data []byte) []byte { return data[:len(data)/2] })
 		}, ErrCorrupt},
 		"corrupted index": {func(t *testing.T, b *bad) error {
-			if err := b.damaged(t, "GOV/health", "index.db", func(data []byte) []byte { data[len(data)/2] ^= 1; return data }); err != nil {
+			if err := b.damaged(t, "GOV/health", "index.db", func(data []byte) []byte { data[0] ^= 1; return data }); err != nil {
 				return err
 			}
 			return b.s.index.Damage()
