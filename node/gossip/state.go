@@ -17,9 +17,6 @@ import (
 )
 
 const (
-	// stuckAfter is how long a checkpoint stands without becoming final until others are told of it: it may contradict what they
-	// hold. Usually it is final in a second.
-	stuckAfter = 5 * time.Second
 	// stateRefresh is the least time between two looks at the store for a changed state.
 	stateRefresh = 100 * time.Millisecond
 	// stateGap is the least time between two comparisons with one neighbour because its announcements show another state.
@@ -62,7 +59,7 @@ func (g *Gossip) refreshState() bool {
 	for _, d := range docs {
 		s.evidence[sha256.Sum256(d)] = d
 	}
-	stuck := s.stuck(standing, now)
+	stuck := s.stuck(standing, now, 2*g.o.Compare)
 	l := listing{version: g.o.Config.Version, evidence: sorted(s.evidence, maxEvidence), standing: sorted(stuck, maxListed)}
 	if len(succession) > 0 {
 		l.succession = sha256.Sum256(succession)
@@ -73,8 +70,9 @@ func (g *Gossip) refreshState() bool {
 	return before != s.digest
 }
 
-// stuck returns the standing checkpoints that have stood for a while, and forgets those that stand no more.
-func (s *state) stuck(standing [][]byte, now time.Time) map[hash]bool {
+// stuck returns the standing checkpoints that have stood for so long without becoming final that others should be told: they may
+// contradict what those hold. Usually they are final within a second. Those that stand no more are forgotten.
+func (s *state) stuck(standing [][]byte, now time.Time, patience time.Duration) map[hash]bool {
 	first, stuck := make(map[hash]time.Time, len(standing)), map[hash]bool{}
 	for _, d := range standing {
 		h := hash(sha256.Sum256(d))
@@ -83,7 +81,7 @@ func (s *state) stuck(standing [][]byte, now time.Time) map[hash]bool {
 			at = now
 		}
 		first[h] = at
-		if now.Sub(at) >= stuckAfter {
+		if now.Sub(at) >= patience {
 			stuck[h] = true
 		}
 	}
