@@ -236,7 +236,7 @@ func (g *Gateway) openInterfaces(f config.Folder) error {
 func (g *Gateway) connect() error {
 	g.gossip = gossip.New(gossip.Options{Store: g.ledger, Peers: wire{g}, Config: g.network, Member: g.member.Name, Logger: g.log,
 		Versions: versions{g.ledger}, Now: g.now, OnFinal: g.metrics.Final})
-	members, err := transportMembers(g.network)
+	members, err := transportMembers(g.ledger.Chain())
 	if err != nil {
 		return err
 	}

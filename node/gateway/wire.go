@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -115,15 +116,36 @@ func (w wire) Retry(err error) bool {
 	return !errors.Is(err, peer.ErrUnknownMember) && !errors.Is(err, peer.ErrTooLarge) && !errors.Is(err, peer.ErrClosed)
 }
 
-// transportMembers are the members as the transport sees them.
-func transportMembers(c *network.Configuration) ([]peer.Member, error) {
-	members := make([]peer.Member, 0, len(c.Members))
-	for _, m := range c.Members {
-		key, err := base64.StdEncoding.DecodeString(m.TransportKey)
+// transportMembers are the members of the newest version as the transport sees them, with their keys of earlier versions.
+func transportMembers(chain *network.Chain) ([]peer.Member, error) {
+	key := func(m network.Member) (ed25519.PublicKey, error) {
+		raw, err := base64.StdEncoding.DecodeString(m.TransportKey)
 		if err != nil {
 			return nil, fmt.Errorf("reading the transport key of %s: %w", m.Name, err) // the configuration was validated
 		}
-		members = append(members, peer.Member{Name: m.Name, Key: ed25519.PublicKey(key), Endpoint: m.Endpoint})
+		return raw, nil
+	}
+	var members []peer.Member
+	for _, m := range chain.Newest().Members {
+		now, err := key(m)
+		if err != nil {
+			return nil, err
+		}
+		one := peer.Member{Name: m.Name, Key: now, Endpoint: m.Endpoint}
+		for _, earlier := range chain.Versions() {
+			was, ok := earlier.Member(m.Name)
+			if !ok || was.TransportKey == m.TransportKey {
+				continue
+			}
+			former, err := key(was)
+			if err != nil {
+				return nil, err
+			}
+			if !slices.ContainsFunc(one.Former, func(k ed25519.PublicKey) bool { return k.Equal(former) }) {
+				one.Former = append(one.Former, former)
+			}
+		}
+		members = append(members, one)
 	}
 	return members, nil
 }

@@ -2,8 +2,10 @@ package peer
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -207,4 +209,45 @@ func testWindowBudget(t *testing.T, limit int64) {
 		t.Fatal(err)
 	}
 	eventually(t, 5*time.Second, "given back", func() bool { return a.windows.budget.used.Load() == 0 })
+}
+
+// A member that was away while its transport key was replaced connects with the former one, and gets what brings it up to date
+// and nothing else, even if it says that it is. A key that never was its own gets nothing.
+func TestFormerKey(t *testing.T) {
+	before := testNetwork(t, "a", "b", "c")
+	after := before
+	after.Members = slices.Clone(before.Members)
+	after.Members[0].Key = testKey("a's next").Public().(ed25519.PublicKey)
+	after.Members[0].Former = []ed25519.PublicKey{before.Members[0].Key}
+	for _, digest := range []string{"d1", "d2"} {
+		after.Digest = digest
+		a := startNode(t, before, "a", nil)
+		b := startNode(t, after, "b", nil)
+		for _, n := range []*Node{a, b} {
+			to := map[*Node]string{a: "b", b: "a"}[n]
+			eventually(t, 5*time.Second, "the chain gets across", func() bool {
+				_, err := n.Call(t.Context(), to, KindChain, []byte("x"))
+				return err == nil
+			})
+		}
+		if _, err := b.Call(t.Context(), "a", KindPush, nil); !errors.Is(err, ErrOtherVersion) || b.Up("a") {
+			t.Errorf("to a member with a former key: %v", err)
+		}
+		var refusal *RemoteError
+		if _, err := a.Call(t.Context(), "b", KindPush, nil); !errors.Is(err, ErrOtherVersion) && (!errors.As(err, &refusal) || refusal.Code != CodeWrongNetwork) {
+			t.Errorf("from a member with a former key: %v", err)
+		}
+		if err := errors.Join(a.Close(), b.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after.Members[0].Former = []ed25519.PublicKey{testKey("another").Public().(ed25519.PublicKey)}
+	a := startNode(t, before, "a", nil)
+	b := startNode(t, after, "b", nil)
+	for _, n := range []*Node{a, b} {
+		to := map[*Node]string{a: "b", b: "a"}[n]
+		if _, err := n.Call(t.Context(), to, KindChain, nil); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("with a key that is nobody's: %v", err)
+		}
+	}
 }

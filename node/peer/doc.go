@@ -16,7 +16,8 @@
 // and a mirror one for each member, since all push to it.
 //
 // A member with another configuration of the same instance is let in, as one of the two must be behind: on such a connection
-// only those kinds are sent and served that carry the chain of configurations.
+// only those kinds are sent and served that carry the chain of configurations. The same holds for a member that proves a
+// transport key of an earlier version: it was away while its key was replaced, and learns here that it was.
 //
 // # One connection per pair
 //

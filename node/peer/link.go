@@ -14,7 +14,7 @@ type link struct {
 	conn        *quic.Conn
 	dialled     bool   // by us
 	incarnation string // of the other end's process
-	other       bool   // the other end has another configuration: only kinds that cross versions are served and sent
+	other       bool   // the other end has another configuration, or a former key: only kinds that cross versions are served and sent
 
 	mu       sync.Mutex // guards what follows
 	inFlight int

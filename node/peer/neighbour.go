@@ -283,8 +283,10 @@ func (nb *neighbour) dial() error {
 	if err != nil {
 		return fmt.Errorf("dialling %s: %w", nb.member.Name, err)
 	}
+	var former bool // set before Dial returns
 	conf := tlsConfig(n.cert.Certificate, func(key ed25519.PublicKey) error {
-		if !key.Equal(nb.member.Key) { // a member's key, but another member's, is refused too
+		var holder *neighbour
+		if holder, former = n.holder(key); holder != nb { // a member's key, but another member's, is refused too
 			return errPin
 		}
 		return nil
@@ -299,7 +301,9 @@ func (nb *neighbour) dial() error {
 		_ = conn.CloseWithError(codeRefused, "hello failed")
 		return fmt.Errorf("greeting %s: %w", nb.member.Name, err)
 	}
-	nb.adopt(newLink(conn, true, theirs, n.opts.Network.Digest))
+	l := newLink(conn, true, theirs, n.opts.Network.Digest)
+	l.other = l.other || former
+	nb.adopt(l)
 	return nil
 }
 

@@ -24,6 +24,9 @@ type Member struct {
 	Name     string
 	Key      ed25519.PublicKey // transport key; a handshake that proves another key is refused
 	Endpoint string            // UDP host:port where the member listens
+	// Former are the member's transport keys of earlier versions of the configuration. Who proves one is taken for the member
+	// as it was, and for nothing but carrying the chain: it must be behind, or the key is in other hands.
+	Former []ed25519.PublicKey
 }
 
 // Network is what the pinned network configuration says about the transport.
@@ -65,6 +68,7 @@ type Node struct {
 	listener    *quic.Listener
 	neighbours  map[string]*neighbour // by member name; fixed after Listen
 	byKey       map[string]*neighbour // by transport key; fixed after Listen
+	byFormer    map[string]*neighbour // by a transport key of an earlier version; fixed after Listen
 	hellos      chan struct{}         // slots for connections before their hello
 	bodies      budget                // bytes of all requests and replies
 	windows     *windows
@@ -91,7 +95,7 @@ type tuning struct {
 func listen(opts Options, tune tuning) (*Node, error) {
 	n := &Node{
 		opts: opts, bounds: opts.Bounds, log: opts.Logger, incarnation: newIncarnation(),
-		neighbours: map[string]*neighbour{}, byKey: map[string]*neighbour{},
+		neighbours: map[string]*neighbour{}, byKey: map[string]*neighbour{}, byFormer: map[string]*neighbour{},
 		hellos: make(chan struct{}, pendingHellos), tuning: tune, bodies: budget{limit: tune.bodies}, windows: newWindows(tune.window),
 	}
 	if n.bounds == nil {
@@ -139,6 +143,9 @@ func (n *Node) learnMembers() error {
 			return fmt.Errorf("opening peer node: member %s: name or transport key twice", m.Name)
 		}
 		n.neighbours[m.Name], n.byKey[string(m.Key)] = nb, nb
+		for _, key := range m.Former {
+			n.byFormer[string(key)] = nb
+		}
 	}
 	if !known {
 		return fmt.Errorf("opening peer node: %w: %s is not in the network configuration", ErrUnknownMember, n.opts.Self)
@@ -205,10 +212,18 @@ func quicConfig() *quic.Config {
 
 // acceptsKey is the server's pin: any member's key but our own.
 func (n *Node) acceptsKey(key ed25519.PublicKey) error {
-	if n.byKey[string(key)] == nil {
+	if nb, _ := n.holder(key); nb == nil {
 		return errPin
 	}
 	return nil
+}
+
+// holder returns whose transport key it is, nil if nobody's, and whether it is a former one.
+func (n *Node) holder(key ed25519.PublicKey) (nb *neighbour, former bool) {
+	if nb := n.byKey[string(key)]; nb != nil {
+		return nb, false
+	}
+	return n.byFormer[string(key)], true
 }
 
 // start runs f until it returns; Close awaits it. It reports false when the node is already closing.

@@ -37,7 +37,7 @@ func freePort(t *testing.T) string {
 func testNetwork(t *testing.T, names ...string) Network {
 	n := Network{Instance: "test", Digest: "d1"}
 	for _, name := range names {
-		n.Members = append(n.Members, Member{name, testKey(name).Public().(ed25519.PublicKey), freePort(t)})
+		n.Members = append(n.Members, Member{Name: name, Key: testKey(name).Public().(ed25519.PublicKey), Endpoint: freePort(t)})
 	}
 	return n
 }

@@ -56,7 +56,7 @@ func (n *Node) answerHello(ctx context.Context, conn *quic.Conn) (*link, *neighb
 	if err != nil {
 		return nil, nil, err
 	}
-	nb := n.byKey[string(key)]
+	nb, former := n.holder(key)
 	if nb == nil {
 		return nil, nil, errPin // acceptsKey let it pass: impossible, and refused all the same
 	}
@@ -84,7 +84,9 @@ func (n *Node) answerHello(ctx context.Context, conn *quic.Conn) (*link, *neighb
 	if err := n.replyHello(stream); err != nil {
 		return nil, nil, fmt.Errorf("answering hello of %s: %w", nb.member.Name, err)
 	}
-	return newLink(conn, false, theirs, n.opts.Network.Digest), nb, nil
+	l := newLink(conn, false, theirs, n.opts.Network.Digest)
+	l.other = l.other || former
+	return l, nb, nil
 }
 
 func (n *Node) replyHello(stream *quic.Stream) error {

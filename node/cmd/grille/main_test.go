@@ -24,7 +24,7 @@ import (
 //	ready DIR                    waits until the gateway in DIR can answer
 //	seen DIR PATTERN COMMAND...  repeats a command against DIR until its output holds PATTERN
 //
-// and in the environment $P1..$P6, free ports on loopback, $KEYS, a folder with the circuit's keys, and $CHAIN, a chain of
+// and in the environment $P1..$P8, free ports on loopback, $KEYS, a folder with the circuit's keys, and $CHAIN, a chain of
 // four versions of a network.
 //
 // The program under test is built without the race detector, with which each start would compile the circuit for many
@@ -49,7 +49,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("KEYS", keys)
 			env.Setenv("CHAIN", chain)
 			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
-			ports, err := freePorts(6)
+			ports, err := freePorts(8)
 			if err != nil {
 				return err
 			}
