@@ -68,22 +68,28 @@ func newTown(tb testing.TB, dir string) *town {
 	tb.Helper()
 	c := &town{tb: tb, cfg: testConfig(tb), dir: dir, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), stores: make(map[string]*ledger.Store)}
 	for _, name := range testNames {
-		s, err := ledger.Open(ledger.Options{Dir: c.path(name), Config: c.cfg, Member: name, LogKey: testKey("log " + name),
-			MirrorKey: testKey("mirror " + name), Now: func() time.Time { return c.now }})
-		if err != nil {
-			tb.Fatal(err)
-		}
-		for _, m := range c.cfg.Mirrors() {
-			if m.Name == name {
-				continue
-			}
-			if err := s.Hear(m.Name, nil, nil); err != nil {
-				tb.Fatal(err)
-			}
-		}
-		c.stores[name] = s
+		c.open(name, "log "+name, nil)
 	}
 	return c
+}
+
+// open opens a member's store, which hears from everybody.
+func (c *town) open(name, logKey string, chain *network.Chain) {
+	c.tb.Helper()
+	s, err := ledger.Open(ledger.Options{Dir: c.path(name), Config: c.cfg, Chain: chain, Member: name, LogKey: testKey(logKey),
+		MirrorKey: testKey("mirror " + name), Now: func() time.Time { return c.now }})
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	for _, m := range s.Config().Mirrors() {
+		if m.Name == name {
+			continue
+		}
+		if err := s.Hear(m.Name, nil, nil); err != nil {
+			c.tb.Fatal(err)
+		}
+	}
+	c.stores[name] = s
 }
 
 func (c *town) path(name string) string {
@@ -114,7 +120,7 @@ func (c *town) settle(owner string, mirrors ...string) {
 	c.tb.Helper()
 	for range 2 {
 		for _, m := range mirrors {
-			for p, ok := c.stores[owner].Outgoing(m); ok && m != owner; p, ok = c.stores[owner].Outgoing(m) {
+			for p, ok := c.stores[owner].Outgoing(m); ok && m != owner; p, ok = c.stores[owner].Outgoing(m) { // none for who is no mirror
 				reply, err := c.stores[m].AddCheckpoint(p)
 				if err == nil {
 					err = c.stores[owner].Cosigned(m, reply)
@@ -125,13 +131,21 @@ func (c *town) settle(owner string, mirrors ...string) {
 			}
 		}
 	}
-	h, ok := c.stores[owner].Final(originOf(owner))
+	h, ok := c.stores[owner].Final(c.stores[owner].Config().Origin(owner))
 	for _, m := range mirrors {
 		if !ok || m == owner {
 			continue
 		}
-		if behind, err := c.stores[m].AddHead(h); err != nil || behind {
-			c.tb.Fatalf("%s takes the head of %s: %v, %v", m, owner, behind, err)
+		behind, err := c.stores[m].AddHead(h)
+		if behind && err == nil { // no mirror: it pulls
+			var raws [][]byte
+			from := c.stores[m].Stored(h.Origin)
+			if raws, err = c.stores[owner].Read(h.Origin, from, h.Size); err == nil {
+				err = c.stores[m].AddEntries(h.Origin, ledger.Entries{From: from, Entries: raws})
+			}
+		}
+		if err != nil {
+			c.tb.Fatalf("%s takes the head of %s: %v", m, owner, err)
 		}
 	}
 }

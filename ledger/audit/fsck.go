@@ -92,6 +92,7 @@ type sizes struct {
 	*LogFiles
 	known []known
 	owner int64 // what the owner's state says; -1 if there is none here
+	ended bool  // the configuration ended it: what is not whole here is fetched again
 	files map[tlog.Tile]bool
 }
 
@@ -145,6 +146,13 @@ func (c *fsck) readVouchers() error {
 	if err != nil {
 		return err
 	}
+	cfg := c.inForce()
+	member := memberOf(states, cfg)
+	if cfg != nil {
+		for _, f := range cfg.Fences {
+			c.ended(f)
+		}
+	}
 	for _, st := range states {
 		path := c.path(st.path)
 		if st.err != nil {
@@ -155,17 +163,63 @@ func (c *fsck) readVouchers() error {
 		if st.role == "owner" {
 			s.owner = st.State.Tree.N
 		}
-		if st.role != "witness" {
+		if st.vouches(cfg) {
 			s.known = append(s.known, known{st.State.Tree, HistoryMismatch, filepath.ToSlash(st.path)})
 		}
 	}
-	c.compareStates(states)
+	c.compareStates(states, cfg, member)
 	return nil
 }
 
+// ended takes a fence for what a log is opened at, if all of the log is here.
+func (c *fsck) ended(f network.Fence) {
+	s, ok := c.sizes[f.Origin]
+	if !ok {
+		return
+	}
+	s.ended, s.known = true, nil
+	n := max(0, f.Size-1) / width
+	t := tlog.Tile{H: height, L: -1, N: n, W: int(f.Size - n*width)}
+	if _, _, err := c.tile(c.folder.log(f.Origin), t); err == nil {
+		s.known = []known{{f.Tree(), HistoryMismatch, "the fence in the network configuration"}}
+	}
+}
+
+// inForce is the configuration of the newest link in the folder, unverified: it only says which keys are in use. It is nil
+// for a folder without links, where all are.
+func (c *fsck) inForce() *network.Configuration {
+	names, err := c.list(c.path("chain"))
+	if err != nil {
+		return nil
+	}
+	var newest *network.Configuration
+	for _, e := range names {
+		data, err := c.fs.Read(c.path("chain", e.Name()), network.MaxLinkSize)
+		if err != nil {
+			continue
+		}
+		link, err := network.ParseLink(data)
+		if err != nil {
+			continue
+		}
+		if cfg, err := network.Parse(link.Proposal.Document); err == nil && (newest == nil || cfg.Version > newest.Version) {
+			newest = cfg
+		}
+	}
+	return newest
+}
+
 // compareStates finds states that are missing, and an owner's that is older than what others cosigned.
-func (c *fsck) compareStates(states []state) {
-	newest := newestMirror(states)
+func (c *fsck) compareStates(states []state, cfg *network.Configuration, member string) {
+	dir := "signer/mirror"
+	if cfg != nil && member != "" {
+		m, _ := cfg.Member(member) // none: it left
+		if dir = ""; m.Mirror {
+			dir = mirrorDir(m.MirrorName())
+		}
+	} else if !slices.ContainsFunc(states, func(s state) bool { return s.role == "mirror" }) {
+		dir = "" // it is no mirror
+	}
 	has := make(map[string]bool)
 	for _, st := range states {
 		has[filepath.Dir(st.path)+" "+st.Origin] = true
@@ -179,10 +233,14 @@ func (c *fsck) compareStates(states []state) {
 			c.found(Refuses, c.path("signer"), "the owner's state of %s says %d entries, and %d are signed: the folder is an old copy; "+
 				"take new keys and a new generation of the log", origin, s.owner, s.Size)
 		}
+		if cfg != nil {
+			if _, ok := cfg.Owner(origin); !ok {
+				continue
+			}
+		}
 		begun, err := c.fs.Exists(filepath.Join(c.folder.log(origin), "tile"))
-		if newest != "" && err == nil && begun && !has[newest+" "+origin] {
-			c.found(Refuses, c.path(newest, filepath.Base(c.folder.log(origin))+".json"), "it is missing, and the log has entries; %s. "+
-				"(If the log was fenced, nothing needs it.)", newKeys)
+		if dir != "" && err == nil && begun && !has[dir+" "+origin] {
+			c.found(Refuses, c.path(dir, filepath.Base(c.folder.log(origin))+".json"), "it is missing, and the log has entries; %s", newKeys)
 		}
 	}
 	switch owned := slices.ContainsFunc(states, func(s state) bool { return s.role == "owner" }); {
@@ -331,14 +389,14 @@ func (c *fsck) replayLog(ctx context.Context, s *sizes, r *replay) error {
 		if d.missing {
 			what = "it is missing"
 		}
-		c.found(Refuses, tilePath(r.dir, t), "%s; %s", what, copyFile)
+		c.unsound(s, tilePath(r.dir, t), what)
 		return nil
 	case err != nil:
 		return err
 	}
 	for _, k := range s.known {
 		if r.roots[k.tree.N] != k.tree.Hash {
-			c.found(Refuses, r.dir, "the first %d entries do not hash to %s, which is another history or an entry was changed; %s", k.tree.N, k.what, copyFile)
+			c.unsound(s, r.dir, fmt.Sprintf("the first %d entries do not hash to %s, which is another history or an entry was changed", k.tree.N, k.what))
 		}
 	}
 	for _, t := range r.suspects {
@@ -358,6 +416,15 @@ func (c *fsck) replayLog(ctx context.Context, s *sizes, r *replay) error {
 	}
 	c.edge(s, r)
 	return nil
+}
+
+// unsound reports entries that are not what they should be.
+func (c *fsck) unsound(s *sizes, path, what string) {
+	if s.ended {
+		c.found(Repairs, path, "%s; the log ended, and it is fetched again from the others", what)
+		return
+	}
+	c.found(Refuses, path, "%s; %s", what, copyFile)
 }
 
 // edge finds partial tiles of the newest size for which a wider one stands in.

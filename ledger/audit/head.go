@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"filippo.io/torchwood"
@@ -120,11 +121,8 @@ func (a *auditor) readStates() error {
 	if err != nil {
 		return err
 	}
-	owners := 0
+	a.report.Member = memberOf(states, a.cfgs[0])
 	for _, s := range states {
-		if s.role == "owner" {
-			owners++
-		}
 		p := a.plans[s.Origin]
 		if s.err != nil {
 			a.damagedState(s, p)
@@ -132,11 +130,46 @@ func (a *auditor) readStates() error {
 			a.readState(s, p)
 		}
 	}
-	if len(states) > 0 && owners == 0 {
+	if len(states) > 0 && !slices.ContainsFunc(states, func(s state) bool { return s.role == "owner" }) {
 		a.report.found(StateMissing, "", "signer/ holds states of a mirror's key and none of the owner's")
 	}
 	a.missingStates(states)
 	return nil
+}
+
+// memberOf is whose folder it is: who owns the log that an owner's state is of, in a configuration if there is one.
+func memberOf(states []state, cfg *network.Configuration) string {
+	for _, s := range states {
+		if s.role != "owner" || s.err != nil || cfg == nil {
+			continue
+		}
+		if _, member, ok := cfg.LogKey(s.Origin); ok {
+			return member
+		}
+	}
+	return ""
+}
+
+// vouches tells whether a store holds the entries that a state speaks of: those of a key that it no longer signs with too,
+// for others rely on them. Of a log that ended, the fence alone says what stands.
+func (s state) vouches(cfg *network.Configuration) bool {
+	if s.err != nil || s.role == "witness" { // a witness stores no entries
+		return false
+	}
+	if cfg == nil {
+		return true
+	}
+	_, ok := cfg.Owner(s.Origin)
+	return ok
+}
+
+// mirrorDir is the folder of a mirror key's states: signer/mirror, and from the second generation on signer/mirror-2.
+func mirrorDir(name string) string {
+	dir := filepath.Join("signer", "mirror")
+	if g := name[strings.LastIndexByte(name, '/')+1:]; g != "1" {
+		dir += "-" + g
+	}
+	return dir
 }
 
 func (a *auditor) damagedState(s state, p *plan) {
@@ -149,16 +182,12 @@ func (a *auditor) damagedState(s state, p *plan) {
 
 func (a *auditor) readState(s state, p *plan) {
 	name := filepath.ToSlash(s.path)
-	if s.Role == "owner" {
-		if _, ok := a.cfgs[0].Owner(s.Origin); ok || a.report.Member == "" {
-			a.report.Member = p.Owner
-		}
-		if s.State.Tree.N < p.final.N {
-			p.found(StateBehind, -1, "%s says that %d entries were signed, and the final head has %d: the folder is an old copy", name,
-				s.State.Tree.N, p.final.N)
-		}
+	vouches := s.vouches(a.cfgs[0])
+	if s.Role == "owner" && s.State.Tree.N < p.final.N {
+		p.found(StateBehind, -1, "%s says that %d entries were signed, and the final head has %d: the folder is an old copy", name,
+			s.State.Tree.N, p.final.N)
 	}
-	if s.State.Tree.N > 0 && p.final.N == 0 && len(p.Problems) == 0 {
+	if vouches && s.State.Tree.N > 0 && p.final.N == 0 && len(p.Problems) == 0 {
 		p.found(NoHead, -1, "%d entries are signed for and none of them is final here", s.State.Tree.N)
 	}
 	if s.State.Time.After(a.now.Add(allowance)) {
@@ -173,39 +202,31 @@ func (a *auditor) readState(s state, p *plan) {
 	}
 	k := known{s.State.Tree, HistoryMismatch, "the tree in " + name}
 	switch {
-	case p.Fenced && s.State.Tree.N > p.fence.Size: // what was signed beyond the fence does not stand; the files are cut or fetched again
-	case s.Role == "witness": // a witness stores no entries
-		p.maybe = append(p.maybe, k)
-	default:
+	case vouches:
 		p.known = append(p.known, k)
+	case !p.Fenced: // of a log that ended, the fence alone says which history stands
+		p.maybe = append(p.maybe, k)
 	}
 }
 
-// missingStates reports logs that a mirror's key must have a state for: others have one, and the log has entries here.
+// missingStates reports logs that this member's mirror key must have a state for: they have entries here.
 func (a *auditor) missingStates(states []state) {
-	newest := newestMirror(states)
+	m, ok := a.cfgs[0].Member(a.report.Member)
+	if !ok || !m.Mirror {
+		return
+	}
+	dir := mirrorDir(m.MirrorName())
 	has := make(map[string]bool)
 	for _, s := range states {
-		has[s.Origin] = has[s.Origin] || filepath.Dir(s.path) == newest
+		has[s.Origin] = has[s.Origin] || filepath.Dir(s.path) == dir
 	}
 	for _, origin := range a.cfgs[0].Origins() {
 		p := a.plans[origin]
-		if newest == "" || p == nil || has[origin] {
+		if p == nil || has[origin] {
 			continue
 		}
 		if ok, err := a.fs.Exists(filepath.Join(a.log(origin), "tile")); err == nil && ok {
-			p.found(StateMissing, -1, "%s has no state of this log: the mirror's key may have signed anything", filepath.ToSlash(newest))
+			p.found(StateMissing, -1, "%s has no state of this log: the mirror's key may have signed anything", filepath.ToSlash(dir))
 		}
 	}
-}
-
-// newestMirror is the folder of the newest generation of the mirror's key: signer/mirror, then signer/mirror-2 and so on.
-func newestMirror(states []state) string {
-	newest := ""
-	for _, s := range states {
-		if dir := filepath.Dir(s.path); s.role == "mirror" && (len(dir) > len(newest) || len(dir) == len(newest) && dir > newest) {
-			newest = dir
-		}
-	}
-	return newest
 }

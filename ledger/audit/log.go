@@ -53,7 +53,7 @@ func (a *auditor) replayLog(ctx context.Context, p *plan) error {
 		whole = whole && ok
 	}
 	a.blame(p, r, whole)
-	if whole && d == nil {
+	if whole && d == nil && p.head().N <= p.size {
 		p.verified = p.Version > 0 || p.fence != nil
 		a.prove(p, s)
 	}
@@ -81,11 +81,7 @@ func (a *auditor) shorten(p *plan) {
 		return
 	}
 	p.found(FencePending, -1, "the log ended at %d entries, and this folder does not have them all yet", p.fence.Size)
-	p.known = slices.DeleteFunc(p.known, func(k known) bool { return k.tree == p.fence.Tree() })
-	p.fence, p.size = nil, 0
-	for _, k := range p.known {
-		p.size = max(p.size, k.tree.N)
-	}
+	p.fence, p.known, p.size = nil, nil, 0 // what is here may be another history than the one that stands
 }
 
 // unreadable reports where a replay ended.
