@@ -205,7 +205,6 @@ func TestLitewitness(t *testing.T) {
 		t.Fatal(err)
 	}
 	head = grow(t, s, 40)
-	lw.log.Reset()
 	c = newClient(t, s, filepath.Join(dir, "outside"), setting)
 	if err := c.ask(t.Context(), c.list[0], head); err != nil {
 		t.Errorf("after a conflict of sizes: %v", err)
