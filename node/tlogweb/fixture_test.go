@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -62,29 +61,11 @@ func testConfig(tb testing.TB) *network.Configuration {
 	return cfg
 }
 
-// A clock is set by hand.
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
-}
-
 // A ledgerNet is four members' ledgers in one process.
 type ledgerNet struct {
 	tb     testing.TB
 	cfg    *network.Configuration
-	clock  *clock
+	now    func() time.Time
 	dir    string
 	stores map[string]*ledger.Store
 }
@@ -92,7 +73,7 @@ type ledgerNet struct {
 func newNet(tb testing.TB) *ledgerNet {
 	tb.Helper()
 	n := &ledgerNet{tb: tb, cfg: testConfig(tb), dir: tb.TempDir(), stores: make(map[string]*ledger.Store),
-		clock: &clock{t: time.Now().UTC().Truncate(time.Second)}}
+		now: time.Now}
 	for _, name := range names {
 		n.open(name)
 	}
@@ -109,7 +90,7 @@ func newNet(tb testing.TB) *ledgerNet {
 func (n *ledgerNet) open(name string) {
 	n.tb.Helper()
 	s, err := ledger.Open(ledger.Options{Dir: filepath.Join(n.dir, strings.ReplaceAll(name, "/", "-")), Config: n.cfg, Member: name,
-		LogKey: testKey("log " + name), MirrorKey: testKey("mirror " + name), WitnessKey: testKey("witness " + name), Now: n.clock.now})
+		LogKey: testKey("log " + name), MirrorKey: testKey("mirror " + name), WitnessKey: testKey("witness " + name), Now: n.now})
 	if err != nil {
 		n.tb.Fatal(err)
 	}

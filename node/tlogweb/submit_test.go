@@ -209,7 +209,7 @@ func TestWitnessStartsOnlyWhenHeard(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := ledger.Options{Dir: n.dir + "/GOV-health", Config: n.cfg, Member: name, LogKey: testKey("log " + name),
-		MirrorKey: testKey("mirror " + name), WitnessKey: testKey("witness " + name), Now: n.clock.now}
+		MirrorKey: testKey("mirror " + name), WitnessKey: testKey("witness " + name), Now: n.now}
 	silent, err := ledger.Open(o)
 	if err != nil {
 		t.Fatal(err)
