@@ -11,6 +11,8 @@ import (
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/grille-gateway/grille/ledger/verified"
 )
 
 // A Stand is the tree that a mirror cosigned last in one log.
@@ -113,7 +115,7 @@ func verifyCheckpoint(prev *Configuration, data string) (Stand, error) {
 	if err != nil {
 		return Stand{}, fmt.Errorf("reading log key of %s: %w", owner.Name, err)
 	}
-	n, err := note.Open([]byte(data), note.VerifierList(v))
+	n, err := note.Open([]byte(data), note.VerifierList(remembering{v, owner.LogKey}))
 	if err != nil || len(n.Sigs) != 1 || len(n.UnverifiedSigs) != 0 {
 		return bad("a note signed by " + owner.Name + "'s log key alone")
 	}
@@ -126,6 +128,16 @@ func verifyCheckpoint(prev *Configuration, data string) (Stand, error) {
 		return bad("a checkpoint of a tree with entries, without extension lines")
 	}
 	return stand, nil
+}
+
+// remembering is a verifier of notes that remembers what it found valid.
+type remembering struct {
+	note.Verifier
+	vkey string
+}
+
+func (r remembering) Verify(message, sig []byte) bool {
+	return verified.Check(r.vkey, string(message), sig, func() bool { return r.Verifier.Verify(message, sig) })
 }
 
 // readCheckpoint returns the tree in a signed checkpoint and verifies nothing.

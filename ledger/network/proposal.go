@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+
+	"github.com/grille-gateway/grille/ledger/verified"
 )
 
 var (
@@ -60,8 +62,11 @@ func verify(pub ed25519.PublicKey, label string, message []byte, signature strin
 		return false
 	}
 	sig, err := base64.StdEncoding.Strict().DecodeString(signature)
-	return err == nil && base64.StdEncoding.EncodeToString(sig) == signature &&
-		ed25519.Verify(pub, append([]byte(label), message...), sig)
+	if err != nil || base64.StdEncoding.EncodeToString(sig) != signature {
+		return false
+	}
+	signed := append([]byte(label), message...)
+	return verified.Check("ed25519 "+string(pub), string(signed), sig, func() bool { return ed25519.Verify(pub, signed, sig) })
 }
 
 // A Proposal is a document for the next version, signed with the log key of the proposer of this one.

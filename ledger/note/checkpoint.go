@@ -22,6 +22,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/ledger/verified"
 )
 
 // Bounds of what peers send.
@@ -175,7 +176,7 @@ func VerifyOwner(cfg *network.Configuration, origin string, data []byte) (Checkp
 		return Checkpoint{}, fmt.Errorf("%w: owner's is missing", ErrSignature)
 	}
 	sig := c.Sigs[i].Body
-	if !remembered.check(vkey, c.Text, sig, func() bool { return v.Verify([]byte(c.Text), sig) }) {
+	if !verified.Check(vkey, c.Text, sig, func() bool { return v.Verify([]byte(c.Text), sig) }) {
 		return Checkpoint{}, fmt.Errorf("%w: owner's", ErrSignature)
 	}
 	return c, nil

@@ -10,6 +10,7 @@ import (
 	"filippo.io/torchwood"
 
 	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/ledger/verified"
 )
 
 // A Cosignature is one mirror's verified cosignature of a checkpoint.
@@ -54,7 +55,7 @@ func VerifyCosignature(mirror network.Member, text, line string) (Cosignature, e
 }
 
 func verify(mirror network.Member, v *torchwood.CosignatureVerifier, text string, sig Signature) (Cosignature, error) {
-	if !remembered.check(mirror.MirrorKey, text, sig.Body, func() bool { return v.Verify([]byte(text), sig.Body) }) {
+	if !verified.Check(mirror.MirrorKey, text, sig.Body, func() bool { return v.Verify([]byte(text), sig.Body) }) {
 		return Cosignature{}, fmt.Errorf("%w: %s's cosignature", ErrSignature, mirror.Name)
 	}
 	sec := binary.BigEndian.Uint64(sig.Body) // Verify saw 72 bytes
