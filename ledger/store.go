@@ -125,6 +125,7 @@ type Store struct {
 	frozen     bool             // this mirror cosigns nothing by this configuration any more
 	limits     map[string]int64 // sizes beyond which logs are not cosigned, for this mirror voted for fences there
 	limited    bool             // limits are those of what this mirror voted for
+	limitedBy  string           // its digest, once they are
 	succession *network.Succession
 }
 

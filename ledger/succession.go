@@ -253,21 +253,28 @@ func (r *replica) within(f network.Fence) error {
 	return err
 }
 
-// limitFenced notes up to where the logs that the proposal voted for would fence may still be cosigned.
+// limitFenced notes up to where the logs that the proposal voted for would fence may still be cosigned. If the proposer made
+// another, the one voted for may be the rival.
 func (s *Store) limitFenced() {
-	next, ok := s.proposed()
-	if !ok || s.ballot == nil {
-		return
-	}
-	if v := s.ballot.Voted(); v == nil || v.Digest != next.Digest() {
+	if s.ballot == nil || s.ballot.Voted() == nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, f := range next.Fences {
-		s.limits[f.Origin] = f.Size
+	digest := s.ballot.Voted().Digest
+	for _, p := range []*network.Proposal{s.succession.Proposal, s.succession.Rival} {
+		if s.limitedBy == digest || p == nil || p.Digest() != digest {
+			continue
+		}
+		next, err := p.Verify(s.cfg)
+		if err != nil {
+			continue
+		}
+		for _, f := range next.Fences {
+			s.limits[f.Origin] = f.Size
+		}
+		s.limited, s.limitedBy = true, digest
 	}
-	s.limited = true
 }
 
 // mayCosign says whether this mirror may cosign a tree of a log now. What the tree must contain is above's to check. Call

@@ -3,6 +3,8 @@ package ledger
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/grille-gateway/grille/ledger/network"
@@ -240,5 +242,43 @@ func TestHandedOverMirrorCosignsNothing(t *testing.T) {
 	c.pushAll("GOV/tax", testNames...)
 	if h := c.final("GOV/tax", "GOV/tax"); h.Size != 1 {
 		t.Fatalf("final size %d", h.Size)
+	}
+}
+
+// A mirror that voted goes on cosigning when the proposer signs another proposal, which members may then know as the first:
+// else one lying proposer would stop the network. (Found by the simulator.)
+func TestEquivocatingProposerStopsNoMirrorThatVoted(t *testing.T) {
+	c := newCluster(t)
+	var proposals []network.Proposal
+	for _, beat := range []int{8, 9, 11} {
+		p, _ := c.propose(network.Change{Heartbeat: &beat})
+		proposals = append(proposals, p)
+	}
+	slices.SortFunc(proposals, func(a, b network.Proposal) int { return strings.Compare(a.Digest(), b.Digest()) })
+	voters := []string{"GOV/benefits", "GOV/civil"}
+	for _, name := range voters { // for the one that will be the rival
+		if err := c.stores[name].Propose(proposals[2]); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.stores[name].Vote(proposals[2].Digest()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range testNames {
+		for _, p := range proposals {
+			if err := c.stores[name].Propose(p); err != nil && !errors.Is(err, network.ErrEquivocation) {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, when := range []string{"", " after a restart"} {
+		c.append("GOV/tax", batchEntry(1))
+		c.pushAll("GOV/tax", voters...)
+		if a, b := c.finalSize("GOV/tax", "GOV/tax"), c.stores["GOV/tax"].Size(c.cfg.Origin("GOV/tax")); a != b {
+			t.Fatalf("final size %d of %d%s", a, b, when)
+		}
+		for _, name := range voters {
+			c.reopen(name)
+		}
 	}
 }
