@@ -9,6 +9,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/grille-gateway/grille/ledger/core"
+	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/ledger/note"
 )
 
@@ -17,20 +18,25 @@ import (
 // holds. As a neighbour it replays old heads and changes entries. Byzantine members know of one another: a tree that lacks
 // as many cosignatures as there are of them has them.
 type simLies struct {
-	n      *simNode
-	assign map[int]int // which branch a mirror is shown
-	have   map[int]uint64
-	notes  map[tlog.Tree][]byte
-	cosigs map[tlog.Tree]map[string]note.Cosignature
-	files  [][]byte // evidence heard of
+	n       *simNode
+	card    network.Member // by the first version: keys of liars are not replaced
+	assign  map[int]int    // which branch a mirror is shown
+	have    map[int]uint64
+	notes   map[tlog.Tree][]byte
+	cosigs  map[tlog.Tree]map[string]note.Cosignature
+	files   [][]byte            // evidence heard of
+	seen    map[string][][]byte // checkpoints that owners signed, by origin
+	version int                 // that known leads on from
+	known   *network.Succession
 }
 
 func newSimLies(n *simNode) *simLies {
-	return &simLies{n: n, assign: make(map[int]int), have: make(map[int]uint64), notes: make(map[tlog.Tree][]byte),
-		cosigs: make(map[tlog.Tree]map[string]note.Cosignature)}
+	card, _ := n.card()
+	return &simLies{n: n, card: card, assign: make(map[int]int), have: make(map[int]uint64), notes: make(map[tlog.Tree][]byte),
+		cosigs: make(map[tlog.Tree]map[string]note.Cosignature), seen: make(map[string][][]byte)}
 }
 
-func (l *simLies) log() *simLog { return l.n.log() }
+func (l *simLies) log() *simLog { return l.n.own }
 
 // byzantineAct lets any byzantine member act.
 func (w *simWorld) byzantineAct() {
@@ -53,7 +59,7 @@ func (w *simWorld) byzantineAct() {
 		l.split()
 	case k < 11:
 		for _, n := range w.nodes {
-			if n.mirror && n.store != nil && w.chance(2) {
+			if n.isMirror() && n.store != nil && w.chance(2) {
 				l.pushTo(n)
 			}
 		}
@@ -63,6 +69,8 @@ func (w *simWorld) byzantineAct() {
 		l.tell(w.other(l.n))
 	case k < 18:
 		l.replay(w.other(l.n))
+	case k < 19 && len(w.pending()) > 0:
+		l.meddle()
 	case k < 19:
 		for _, m := range w.nodes {
 			l.assign[m.id] = w.r.IntN(len(l.log().branches))
@@ -112,7 +120,7 @@ func (l *simLies) split() {
 	}
 	for _, m := range w.nodes {
 		l.assign[m.id] = w.r.IntN(2) * (len(l.log().branches) - 1)
-		if m.mirror && m != l.n {
+		if m.isMirror() && m != l.n {
 			x := l.log().branches[l.assign[m.id]]
 			w.send(simMail{from: l.n.id, to: m.id, push: &Push{Origin: l.log().origin, Checkpoint: l.sign(x.tree(x.size())), Entries: x.entries}})
 		}
@@ -122,7 +130,7 @@ func (l *simLies) split() {
 // sign returns the own signature on a tree, as often as asked.
 func (l *simLies) sign(tree tlog.Tree) []byte {
 	if l.notes[tree] == nil {
-		data, err := note.Sign(l.log().origin, tree, simKey("log "+l.n.name+"1"))
+		data, err := note.Sign(l.log().origin, tree, simLogKey(l.card))
 		if err != nil {
 			panic(err)
 		}
@@ -135,7 +143,7 @@ func (l *simLies) sign(tree tlog.Tree) []byte {
 func (l *simLies) pushTo(m *simNode) {
 	w := l.n.w
 	b := l.log().branches[l.assign[m.id]]
-	if !m.mirror || m == l.n || b.size() == 0 {
+	if !m.isMirror() || m == l.n || b.size() == 0 {
 		return
 	}
 	size := b.size()
@@ -169,9 +177,10 @@ func (l *simLies) take(from *simNode, m simMail) {
 		l.collect(from, *m.reply)
 	case m.told != nil:
 		l.files = append(l.files, m.told.evidence...)
+		l.learn(m.told.succession)
 	case m.pull != nil:
 		l.serve(from, m.pull)
-	case m.ask:
+	case m.ask > 0:
 		l.tell(from)
 	}
 }
@@ -180,8 +189,11 @@ func (l *simLies) take(from *simNode, m simMail) {
 func (l *simLies) answer(from *simNode, p Push) {
 	w := l.n.w
 	c, err := note.Parse(p.Checkpoint)
-	if err != nil || !l.n.mirror {
+	if err != nil || !l.card.Mirror {
 		return
+	}
+	if len(l.seen[c.Origin]) < 8 {
+		l.seen[c.Origin] = append(l.seen[c.Origin], p.Checkpoint)
 	}
 	r := PushReply{Size: uint64(c.Tree.N), Have: p.From + uint64(len(p.Entries))}
 	at := w.now
@@ -209,8 +221,7 @@ func (l *simLies) answer(from *simNode, p Push) {
 }
 
 func (l *simLies) cosign(tree tlog.Tree, text string, at time.Time) note.Cosignature {
-	me, _ := l.n.w.config().Member(l.n.name)
-	line, err := note.Cosign(text, me.MirrorName(), simKey("mirror "+l.n.name+"1"), at)
+	line, err := note.Cosign(text, l.card.MirrorName(), simMirrorKey(l.card), at)
 	if err != nil {
 		panic(err)
 	}
@@ -222,7 +233,10 @@ func (l *simLies) collect(from *simNode, r PushReply) {
 	if l.have[from.id] = r.Have; len(r.Cosignature) == 0 {
 		return
 	}
-	m, _ := l.n.w.config().Member(from.name)
+	m, ok := l.n.w.config().Member(from.name)
+	if !ok {
+		return
+	}
 	for _, b := range l.log().branches {
 		if int64(r.Size) > b.size() {
 			continue
@@ -254,7 +268,7 @@ func (l *simLies) collude() {
 	text := note.Text(l.log().origin, tree)
 	all := maps.Clone(l.cosigs[tree])
 	for _, n := range w.nodes {
-		if n.byzantine && n.mirror {
+		if n.byzantine && n.isMirror() {
 			all[n.name] = n.lies.cosign(tree, text, w.now)
 		}
 	}
@@ -275,7 +289,7 @@ func (l *simLies) collude() {
 // tell tells old heads of others and own checkpoints of any history.
 func (l *simLies) tell(to *simNode) {
 	w := l.n.w
-	t := &simTold{evidence: l.files[:min(2, len(l.files))]}
+	t := &simTold{version: w.config().Version, evidence: l.files[:min(2, len(l.files))]}
 	for range min(w.r.IntN(4), len(w.heads)) {
 		t.heads = append(t.heads, w.heads[w.r.IntN(len(w.heads))])
 	}
@@ -354,7 +368,72 @@ func (l *simLies) stray(to *simNode) {
 		if len(l.files) > 0 {
 			file := slices.Clone(l.files[w.r.IntN(len(l.files))])
 			file[w.r.IntN(len(file))] ^= 1 << w.r.IntN(8)
-			w.send(simMail{from: l.n.id, to: to.id, told: &simTold{evidence: [][]byte{file}}})
+			w.send(simMail{from: l.n.id, to: to.id, told: &simTold{version: w.config().Version, evidence: [][]byte{file}}})
 		}
+	}
+}
+
+// learn takes what is told of the next version.
+func (l *simLies) learn(s *network.Succession) {
+	prev := l.n.w.config()
+	if l.version != prev.Version {
+		l.version, l.known = prev.Version, &network.Succession{}
+	}
+	if s != nil {
+		_, _ = l.known.Merge(prev, s) // an older version's does not fit
+	}
+}
+
+// meddle votes for any of the documents that may follow, for one after the other, and hands over old trees or none.
+func (l *simLies) meddle() {
+	w := l.n.w
+	l.learn(nil)
+	prev, b := w.config(), w.ballots[l.version+1]
+	me, _ := prev.Member(l.n.name)
+	i := w.r.IntN(len(b.docs))
+	more := &network.Succession{Proposal: &b.proposals[i]}
+	if me.Mirror {
+		v, err := network.NewVote(prev, b.docs[i], l.n.name, simMirrorKey(me))
+		if err != nil {
+			w.failf("%s cannot vote: %v", l.n, err)
+		}
+		more.Votes = []network.Vote{v}
+		w.count("mirror votes for anything")
+	}
+	_, _ = l.known.Merge(prev, more)
+	if me.Mirror && l.known.Decided(prev) {
+		l.handOver(prev, me)
+	}
+	known := *l.known
+	w.send(simMail{from: l.n.id, to: w.other(l.n).id, told: &simTold{version: prev.Version, succession: &known}})
+}
+
+// handOver hands over what this mirror never cosigned, or did long ago.
+func (l *simLies) handOver(prev *network.Configuration, me network.Member) {
+	w := l.n.w
+	next, err := l.known.Proposal.Verify(prev)
+	if err != nil {
+		return
+	}
+	var stands []network.Stand
+	notes := slices.Clone(l.known.Checkpoints)
+	for _, origin := range prev.Origins() {
+		seen := l.seen[origin]
+		if len(seen) == 0 || w.chance(3) {
+			continue
+		}
+		data := seen[w.r.IntN(len(seen))]
+		if c, err := note.VerifyOwner(prev, origin, data); err == nil {
+			stands, notes = append(stands, network.NewStand(origin, c.Tree)), append(notes, string(data))
+		}
+	}
+	h, err := network.NewHandover(prev, next, l.n.name, stands, simMirrorKey(me))
+	if err != nil {
+		w.failf("%s cannot hand over: %v", l.n, err)
+	}
+	more := *l.known
+	more.Handovers, more.Checkpoints = append(slices.Clone(l.known.Handovers), h), notes
+	if _, err := l.known.Merge(prev, &more); err == nil {
+		w.count("mirror hands over old trees")
 	}
 }

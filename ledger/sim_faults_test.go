@@ -26,6 +26,7 @@ var simFaults = []struct {
 	{"clock a day ahead", 1, (*simWorld).dayAhead},
 	{"clock a minute back", 1, (*simWorld).minuteBack},
 	{"mail burns", 1, (*simWorld).burnMail},
+	{"change proposed", 4, (*simWorld).propose},
 }
 
 // simMustHappen is what has to come of it in many runs: a simulation in which these stop happening simulates nothing.
@@ -106,7 +107,7 @@ func (w *simWorld) restartDue() {
 		clear(w.group)
 	}
 	for _, n := range w.nodes {
-		if n.byzantine || n.gone || n.back.After(w.now) {
+		if n.byzantine || n.gone || n.back.After(w.now) || n.own == nil {
 			continue
 		}
 		if n.store == nil || n.store.Failure() != nil && w.chance(20) { // an operator notices that it stopped
@@ -142,7 +143,7 @@ func (w *simWorld) partition() {
 func (w *simWorld) copyFolder() {
 	if n := w.pickUp(); n != nil && len(n.copies) < 3 {
 		n.copies = append(n.copies, n.fs.Copy())
-		w.tracef("%s's folder is copied, own log %d", n, n.acked)
+		w.tracef("%s's folder is copied, own log %d", n, n.own.acked)
 	}
 }
 
@@ -150,7 +151,7 @@ func (w *simWorld) copyFolder() {
 func (w *simWorld) setBack() {
 	var able []*simNode
 	for _, n := range w.nodes {
-		if n.store != nil && len(n.copies) > 0 && !n.restored && (!n.mirror || w.budget > 0) {
+		if n.store != nil && len(n.copies) > 0 && !n.restored && (!n.isMirror() || w.mayFail(n)) {
 			able = append(able, n)
 		}
 	}
@@ -158,15 +159,12 @@ func (w *simWorld) setBack() {
 		return
 	}
 	n := able[w.r.IntN(len(able))]
-	if n.mirror {
-		w.budget--
-	}
 	w.count("folder set back indeed")
 	n.stop()
 	n.restored, n.setBack, n.fs = true, true, n.copies[w.r.IntN(len(n.copies))].Copy()
 	w.tracef("%s's folder is set back", n)
 	w.recount()
-	if finals := n.log().finals; len(finals) > 0 {
+	if finals := n.own.finals; len(finals) > 0 {
 		n.restoredFinal = finals[len(finals)-1].N
 	}
 	n.start()
@@ -187,15 +185,11 @@ func (w *simWorld) dayAhead() {
 	if n == nil || n.clockLost {
 		return
 	}
-	if n.mirror && n.trusted() {
-		if w.live && w.budget == 0 {
-			n = w.nodes[len(w.nodes)-1] // the reader, which cosigns nothing
-		} else if w.live {
-			w.budget--
-		}
+	if n.isMirror() && w.live && !w.mayFail(n) {
+		return
 	}
 	w.tracef("%s's clock goes a day ahead", n)
-	n.offset, n.clockLost = 24*time.Hour, n.mirror
+	n.offset, n.clockLost = 24*time.Hour, n.isMirror()
 }
 
 // minuteBack sets a clock a minute back. It is noticed at the end, or when it is stepped.

@@ -73,6 +73,11 @@ type simLog struct {
 	branches []*simBranch
 	pool     map[tlog.Tree]uint64 // mirrors that ever let a cosignature of a tree out
 	finals   []tlog.Tree          // trees that have, or with the untrusted mirrors' help can have, a quorum; ascending
+	before   []tlog.Tree          // the largest of them when version 2, 3, ... began
+
+	acked   int64    // entries that the owner's Append acknowledged
+	pending [][]byte // of an Append that ended in a failure
+	settled bool     // the owner's folder was set back, and started since
 }
 
 func newSimLog(owner int, origin string) *simLog {
@@ -98,6 +103,7 @@ func (w *simWorld) logAt(origin string) *simLog {
 type simSigned struct {
 	tree tlog.Tree
 	at   time.Time
+	key  int // generation
 }
 
 // simEmitted is when a mirror's cosignature came out.
@@ -107,23 +113,32 @@ type simEmitted struct {
 	own  bool      // of the mirror's own log: made some time before
 }
 
-// simState reads a signer's state as it is after any crash.
-func (n *simNode) simState(path string) (tree tlog.Tree, at time.Time) {
-	data, ok := n.fs.Durable(path)
+// checkState checks that a signer's state, as it is after any crash, covers a signature.
+func (n *simNode) checkState(role, path string, l *simLog, tree tlog.Tree, at time.Time) {
+	states, ok := n.fs.Durable(path)
 	if !ok {
 		n.w.failf("%s signs while its state %s is not durable", n, path)
 	}
+	for _, data := range states {
+		if state, when := n.parseState(data); state.N < tree.N || !l.consistent(state, tree) || when.Before(at) {
+			n.w.failf("%s as %s signs size %d of %s at %s; its durable state says size %d at %s", n, role, tree.N, n.w.logName(l.origin), at,
+				state.N, when)
+		}
+	}
+}
+
+func (n *simNode) parseState(data []byte) (tree tlog.Tree, at time.Time) {
 	var f struct {
 		Size int64  `json:"size,string"`
 		Root string `json:"root"`
 		Time int64  `json:"time,string"`
 	}
 	if err := json.Unmarshal(data, &f); err != nil {
-		n.w.failf("%s: state %s: %v", n, path, err)
+		n.w.failf("%s: state: %v", n, err)
 	}
 	root, err := hex.DecodeString(f.Root)
 	if err != nil || len(root) != tlog.HashSize {
-		n.w.failf("%s: state %s: %v", n, path, err)
+		n.w.failf("%s: state: %v", n, err)
 	}
 	return tlog.Tree{N: f.Size, Hash: tlog.Hash(root)}, time.Unix(f.Time, 0)
 }
@@ -132,14 +147,11 @@ func (n *simNode) simState(path string) (tree tlog.Tree, at time.Time) {
 // that no crash takes away. (Invariant b.)
 func (n *simNode) checkSigned(role, path string, l *simLog, tree tlog.Tree, at time.Time) {
 	w := n.w
-	if len(n.told) < w.config().Quorum() && !w.opts.plant.blind {
+	if len(n.told) < n.config().Quorum() && !w.opts.plant.blind {
 		w.failf("%s as %s signs size %d of %s, and was told by %d mirrors what they hold", n, role, tree.N, w.logName(l.origin), len(n.told))
 	}
 	if n.trusted() && !w.opts.plant.blind {
-		state, when := n.simState(path)
-		if state.N < tree.N || !l.consistent(state, tree) || when.Before(at) {
-			w.failf("%s as %s signs size %d of %s at %s; its durable state says size %d at %s", n, role, tree.N, w.logName(l.origin), at, state.N, when)
-		}
+		n.checkState(role, path, l, tree, at)
 	}
 	key := role + l.origin
 	last := n.signed[key]
@@ -147,41 +159,47 @@ func (n *simNode) checkSigned(role, path string, l *simLog, tree tlog.Tree, at t
 		if !l.consistent(last.tree, tree) {
 			w.failf("%s as %s signs two histories of %s: sizes %d and %d", n, role, w.logName(l.origin), last.tree.N, tree.N)
 		}
-		if role == "mirror" && !w.opts.plant.blind && (tree.N < last.tree.N || at.Before(last.at)) {
+		if role == "mirror" && !w.opts.plant.blind && last.key == n.keyGeneration() && (tree.N < last.tree.N || at.Before(last.at)) {
 			w.failf("%s as mirror of %s goes back from size %d at %s to %d at %s", n, w.logName(l.origin), last.tree.N, last.at, tree.N, at)
 		}
 	}
 	if tree.N >= last.tree.N {
-		n.signed[key] = simSigned{tree, at}
+		n.signed[key] = simSigned{tree, at, n.keyGeneration()}
 	}
 }
 
+// keyGeneration counts this member's mirror keys.
+func (n *simNode) keyGeneration() int {
+	me, _ := n.card()
+	return simGeneration(me.MirrorName())
+}
+
 func (n *simNode) ownerPath() string {
-	return n.store.disk.Path("signer", "owner"+generation(n.log().origin)+".json")
+	return n.store.disk.Path("signer", "owner"+generation(n.own.origin)+".json")
 }
 
 func (n *simNode) mirrorPath(origin string) string {
-	me, _ := n.w.config().Member(n.name)
+	me, _ := n.card()
 	return n.store.disk.Path("signer", "mirror"+generation(me.MirrorName()), escape(origin)+".json")
 }
 
 // checkPush checks a checkpoint that leaves its owner.
 func (n *simNode) checkPush(p Push) {
-	c, err := note.VerifyOwner(n.w.config(), p.Origin, p.Checkpoint)
+	c, err := note.VerifyOwner(n.config(), p.Origin, p.Checkpoint)
 	if err != nil {
 		n.w.failf("%s sends what is no checkpoint of its: %v", n, err)
 	}
-	if !n.log().main.has(c.Tree) {
+	if !n.own.main.has(c.Tree) {
 		n.w.failf("%s sends a checkpoint of a tree that is not its log's: size %d", n, c.Tree.N)
 	}
-	n.checkSigned("owner", n.ownerPath(), n.log(), c.Tree, time.Time{})
+	n.checkSigned("owner", n.ownerPath(), n.own, c.Tree, time.Time{})
 }
 
 // checkCosigned checks a cosignature that leaves a mirror.
 func (n *simNode) checkCosigned(c note.Checkpoint, line string) {
 	w := n.w
 	l := w.logAt(c.Origin)
-	me, _ := w.config().Member(n.name)
+	me, _ := n.card()
 	cosig, err := note.VerifyCosignature(me, c.Text, line)
 	if err != nil {
 		w.failf("%s: cosignature does not verify: %v", n, err)
@@ -189,6 +207,10 @@ func (n *simNode) checkCosigned(c note.Checkpoint, line string) {
 	if !slices.ContainsFunc(l.branches, func(b *simBranch) bool { return b.has(c.Tree) }) {
 		w.failf("%s cosigns a tree of %s that nobody made: size %d", n, w.logName(l.origin), c.Tree.N)
 	}
+	if n.trusted() && n.handed == n.config().Version {
+		w.failf("%s cosigns size %d of %s by version %d, which it handed over", n, c.Tree.N, w.logName(l.origin), n.handed)
+	}
+	n.checkLimit(c)
 	n.checkSigned("mirror", n.mirrorPath(c.Origin), l, c.Tree, cosig.Time)
 	w.emitted(n, l, c.Tree, cosig.Line)
 }
@@ -196,19 +218,23 @@ func (n *simNode) checkCosigned(c note.Checkpoint, line string) {
 // emitted notes that a mirror's cosignature is out in the world.
 func (w *simWorld) emitted(n *simNode, l *simLog, tree tlog.Tree, line string) {
 	if _, known := w.lines[line]; !known {
-		w.lines[line] = simEmitted{w.now, n.offset.Abs() <= 2*time.Second && !n.clockLost, l == n.log()}
+		w.lines[line] = simEmitted{w.now, n.offset.Abs() <= 2*time.Second && !n.clockLost, l == n.own}
 	}
-	l.pool[tree] |= 1 << n.id
+	me, _ := n.card()
+	l.pool[tree] |= simBit(n.id, simGeneration(me.MirrorName()))
 	w.weigh(l, tree)
 }
 
 // weigh makes a tree final if the mirrors that cosigned it, and those that are not trusted and could, are a quorum, and
 // checks that all such trees are of one history. (Invariant a, in its strong form.)
 func (w *simWorld) weigh(l *simLog, tree tlog.Tree) {
-	if bits.OnesCount64(l.pool[tree]|w.faulty()) < w.config().Quorum() {
-		return
+	signers := l.pool[tree] | w.faulty()
+	for _, c := range w.versions {
+		if bits.OnesCount64(signers&w.bits(c)) >= c.Quorum() {
+			w.addFinal(l, tree)
+			return
+		}
 	}
-	w.addFinal(l, tree)
 }
 
 func (w *simWorld) addFinal(l *simLog, tree tlog.Tree) {
@@ -246,7 +272,7 @@ func (n *simNode) show() {
 		n.seen[l.origin] = h
 		if h.Size > last.Size {
 			n.w.remember(h)
-			if l == n.log() || n.w.chance(2) {
+			if l == n.own || n.w.chance(2) {
 				n.w.send(simMail{from: n.id, to: n.w.other(n).id, head: &h})
 			}
 		}
@@ -257,16 +283,11 @@ func (n *simNode) show() {
 // back, and says no wrong time.
 func (n *simNode) checkHead(l *simLog, h, last Head) {
 	w := n.w
-	cfg := w.config()
-	q := cfg.Quorum()
-	if w.opts.plant.blind {
-		q = 1
-	}
-	tree, times, err := note.VerifyHead(cfg, l.origin, h.Checkpoint, q)
+	tree, times, err := n.verifyHead(l, h)
 	if err != nil || tree.N != int64(h.Size) || tree.Hash != h.Root || !slices.EqualFunc(times, h.Times, time.Time.Equal) {
 		w.failf("%s shows a head of %s that is not final: %v", n, w.logName(l.origin), err)
 	}
-	if h.Size < last.Size {
+	if _, fenced := n.config().Fence(l.origin); h.Size < last.Size && !fenced {
 		w.failf("%s goes back from final size %d of %s to %d", n, last.Size, w.logName(l.origin), h.Size)
 	}
 	w.addFinal(l, tree)
@@ -276,11 +297,27 @@ func (n *simNode) checkHead(l *simLog, h, last Head) {
 	n.checkTimes(l, h)
 }
 
+// verifyHead verifies a head by the newest version of the configuration by which it is final.
+func (n *simNode) verifyHead(l *simLog, h Head) (tree tlog.Tree, times []time.Time, err error) {
+	versions := n.store.Chain().Versions()
+	for i := len(versions) - 1; i >= 0; i-- {
+		q := n.w.versions[i].Quorum()
+		if n.w.opts.plant.blind {
+			q = 1
+		}
+		if tree, times, err = note.VerifyHead(versions[i], l.origin, h.Checkpoint, q); err == nil {
+			n.headBy = versions[i]
+			return tree, times, nil
+		}
+	}
+	return tree, times, err
+}
+
 // checkTimes checks that a head which counts as current is: every cosignature of a trusted mirror whose clock is right was
 // made lately. (Invariant c.)
 func (n *simNode) checkTimes(l *simLog, h Head) {
 	w := n.w
-	_, cosigs, err := note.Cosignatures(w.config(), l.origin, h.Checkpoint)
+	_, cosigs, err := note.Cosignatures(n.headBy, l.origin, h.Checkpoint)
 	if err != nil {
 		w.failf("%s shows a head of %s that does not verify: %v", n, w.logName(l.origin), err)
 	}
@@ -288,7 +325,7 @@ func (n *simNode) checkTimes(l *simLog, h Head) {
 	current := n.now().Sub(h.Times[0]) <= bound && n.offset.Abs() <= 2*time.Second
 	for _, c := range cosigs {
 		m := w.nodeOf(c.Mirror)
-		if m == n && l == n.log() {
+		if m == n && l == n.own {
 			w.emitted(n, l, tlog.Tree{N: int64(h.Size), Hash: h.Root}, c.Line) // the own mirror's is seen here first
 		}
 		e, known := w.lines[c.Line]
@@ -320,6 +357,9 @@ func (n *simNode) checkKept() {
 	}
 	for _, l := range n.w.logs {
 		last, before := n.seen[l.origin]
+		if _, fenced := n.config().Fence(l.origin); fenced {
+			continue // if what is here is of another history, all of it is fetched again
+		}
 		if h, ok := n.store.Final(l.origin); before && (!ok || h.Size < last.Size) {
 			n.w.failf("%s showed size %d of %s as final and shows %d after its start", n, last.Size, n.w.logName(l.origin), h.Size)
 		}
@@ -329,7 +369,7 @@ func (n *simNode) checkKept() {
 
 // checkStart checks that a folder set back behind a final state is refused once a quorum of trusted mirrors was heard.
 func (n *simNode) checkStart() {
-	l := n.log()
+	l := n.own
 	if !n.restored || len(l.finals) == 0 || !n.hasHeard() {
 		return
 	}
@@ -339,7 +379,7 @@ func (n *simNode) checkStart() {
 			heard++
 		}
 	}
-	if final := n.restoredFinal; heard >= n.w.config().Quorum() && final > n.restoredAt {
+	if final := n.restoredFinal; heard >= n.config().Quorum() && final > n.restoredAt {
 		n.w.failf("%s was set back to size %d behind final size %d and signs on, though it heard %d mirrors", n, n.restoredAt, final, heard)
 	}
 }
@@ -350,7 +390,7 @@ func (w *simWorld) checkEvidence(n *simNode, data []byte) {
 	if err != nil {
 		w.failf("%s takes evidence that is none: %v", n, err)
 	}
-	f, err := e.Verify(w.config())
+	f, err := e.Verify(n.store.keys()...)
 	if err != nil {
 		w.failf("%s takes evidence that does not verify: %v", n, err)
 	}
@@ -359,7 +399,7 @@ func (w *simWorld) checkEvidence(n *simNode, data []byte) {
 			w.failf("evidence accuses %s, which is honest", name)
 		}
 	}
-	if !n.store.Halted(f.Origin) {
+	if _, fenced := n.config().Fence(f.Origin); !n.store.Halted(f.Origin) && !fenced {
 		w.failf("%s holds evidence against %s and goes on", n, f.Owner)
 	}
 	w.count("fork proved")
@@ -376,8 +416,12 @@ func (w *simWorld) check() {
 		}
 		n.show()
 		for _, l := range w.logs {
+			if n.store.replicas[l.origin] == nil {
+				continue
+			}
 			size := int64(n.store.Size(l.origin))
-			if h := n.seen[l.origin]; int64(h.Size) > size {
+			_, fenced := n.config().Fence(l.origin)
+			if h := n.seen[l.origin]; int64(h.Size) > size && !fenced {
 				w.failf("%s shows final size %d of %s and holds %d", n, h.Size, w.logName(l.origin), size)
 			}
 			tree, err := n.store.replicas[l.origin].files.Tree(size)
@@ -385,89 +429,8 @@ func (w *simWorld) check() {
 				w.failf("%s holds %d entries of %s that nobody signed: %v", n, size, w.logName(l.origin), err)
 			}
 		}
-		if n.trusted() && int64(n.store.Size(n.log().origin)) < n.acked {
-			w.failf("%s acknowledged %d entries and has %d", n, n.acked, n.store.Size(n.log().origin))
+		if n.trusted() && int64(n.store.Size(n.own.origin)) < n.own.acked {
+			w.failf("%s acknowledged %d entries and has %d", n, n.own.acked, n.store.Size(n.own.origin))
 		}
 	}
-}
-
-// simRounds is how many seconds after the last fault everything must be final: to hear a quorum, to push, to hear of it.
-const simRounds = 25
-
-// heal ends all faults and lets the members go on until what honest owners appended is final at every honest member. If
-// too many mirrors are lost for that, it only goes on. (Invariant d.)
-func (w *simWorld) heal() {
-	w.quiet, w.mail = true, nil
-	clear(w.group)
-	w.tracef("all faults end; %d mirrors impaired", w.impaired())
-	for _, n := range w.nodes {
-		n.offset = 0
-		if n.byzantine || n.gone {
-			continue
-		}
-		n.fs.CrashAt(0)
-		n.fs.FailAt(0, nil)
-		if n.store == nil || n.store.Failure() != nil {
-			n.restart()
-		}
-		if n.store != nil {
-			n.askAll()
-		}
-	}
-	live := len(w.config().Mirrors())-w.impaired() >= w.config().Quorum()
-	for round := range simRounds {
-		w.now = w.now.Add(time.Second)
-		for len(w.mail) > 0 {
-			w.deliverNow(w.r.IntN(len(w.mail)))
-		}
-		missing := w.healRound(round)
-		if missing == "" && round > 3 {
-			w.count("everything final after the faults")
-			return
-		}
-		if round == simRounds-1 && live {
-			w.failf("%d rounds after all faults ended: %s", simRounds, missing)
-		}
-		if !live && round == 8 {
-			w.count("too many mirrors lost")
-			return
-		}
-	}
-}
-
-// healRound lets each member do what is due, and says what is not final yet.
-func (w *simWorld) healRound(round int) (missing string) {
-	for _, n := range w.nodes {
-		if n.store == nil {
-			continue
-		}
-		if !n.hasHeard() {
-			n.askAll()
-			missing = n.name + " has not heard enough"
-			continue
-		}
-		if round == 3 {
-			n.append()
-		}
-		if n.store != nil {
-			n.poll()
-		}
-	}
-	for _, owner := range w.nodes {
-		if owner.store == nil || !owner.trusted() || owner.clockLost {
-			continue
-		}
-		h, ok := owner.store.Final(owner.log().origin)
-		if !ok || int64(h.Size) < owner.acked {
-			missing = owner.name + " has entries that are not final"
-			continue
-		}
-		for _, n := range w.nodes {
-			if n.store != nil && n.trusted() && n.seen[h.Origin].Size < h.Size {
-				missing = n.name + " does not know that " + owner.name + " goes on"
-				w.send(simMail{from: owner.id, to: n.id, head: &h})
-			}
-		}
-	}
-	return missing
 }

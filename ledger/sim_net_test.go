@@ -1,8 +1,12 @@
 package ledger
 
 import (
+	"fmt"
 	"math/bits"
 	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/grille-gateway/grille/ledger/network"
@@ -18,14 +22,17 @@ type simMail struct {
 	head     *Head
 	pull     *simPull
 	entries  *simEntries
-	ask      bool // to be told
+	ask      int // to be told, by who is at that version
 }
 
 // simTold is what a member tells of itself.
 type simTold struct {
-	heads    []Head
-	standing [][]byte
-	evidence [][]byte
+	version    int // of the configuration
+	heads      []Head
+	standing   [][]byte
+	evidence   [][]byte
+	succession *network.Succession // nil if nothing is under way
+	link       *network.Link       // for who is behind: nothing else is told then
 }
 
 type simPull struct {
@@ -47,25 +54,19 @@ func newSimWorld(o simOptions) *simWorld {
 	r := rand.New(rand.NewPCG(o.seed, 0x6772696c6c65))
 	w := &simWorld{opts: o, r: r, now: simStart, counts: make(map[string]int), lines: make(map[string]simEmitted)}
 	mirrors := []int{4, 4, 4, 4, 4, 5, 5, 6, 7, 7}[r.IntN(10)]
-	cfg := simConfig(mirrors)
-	w.versions = []*network.Configuration{cfg}
-	q := cfg.Quorum()
-	w.budget = 2*q - mirrors - 1
-	if w.live = w.chance(2); w.live {
-		w.budget = min(w.budget, mirrors-q)
-	}
+	cfg := simConfig(mirrors, r.IntN(mirrors+2))
+	w.versions, w.ballots = []*network.Configuration{cfg}, make(map[int]*simBallot)
+	w.live = w.chance(2)
 	for i, m := range cfg.Members {
-		n := &simNode{w: w, id: i, name: m.Name, mirror: m.Mirror, byzantine: m.Name == simLiar,
-			offset: time.Duration(r.IntN(4000)-2000) * time.Millisecond,
-			seen:   make(map[string]Head), signed: make(map[string]simSigned), fs: newSimDisk()}
-		w.nodes = append(w.nodes, n)
-		w.logs = append(w.logs, newSimLog(i, cfg.Origin(m.Name)))
+		w.addNode(m.Name)
+		w.nodes[i].own = w.addLog(i, m.Origin())
 	}
-	// One mirror lies, more if the budget allows; what is left of it is for folders set back and clocks set ahead.
-	for range r.IntN(w.budget + 1) {
-		if n := w.nodes[r.IntN(mirrors)]; !n.byzantine {
+	w.nodes[len(w.nodes)-2].byzantine = true // simLiar
+	w.addNode(simJoiner)
+	// Some mirrors lie. What is left of what the quorums bear is for folders set back and clocks set ahead.
+	for range r.IntN(cfg.Quorum()) {
+		if n := w.nodes[r.IntN(mirrors)]; w.mayFail(n) {
 			n.byzantine = true
-			w.budget--
 		}
 	}
 	for _, n := range w.nodes {
@@ -74,12 +75,24 @@ func newSimWorld(o simOptions) *simWorld {
 		}
 	}
 	w.group = make([]int, len(w.nodes))
-	w.tracef("%d mirrors, quorum %d, live %v", mirrors, q, w.live)
+	w.tracef("%d mirrors, quorum %d, proposer %s, live %v", mirrors, cfg.Quorum(), cfg.Proposer, w.live)
 	return w
 }
 
 // config is the version in force.
 func (w *simWorld) config() *network.Configuration { return w.versions[len(w.versions)-1] }
+
+func (w *simWorld) addNode(name string) {
+	w.nodes = append(w.nodes, &simNode{w: w, id: len(w.nodes), name: name, fs: newSimDisk(),
+		offset: time.Duration(w.r.IntN(4000)-2000) * time.Millisecond,
+		seen:   make(map[string]Head), signed: make(map[string]simSigned)})
+}
+
+func (w *simWorld) addLog(owner int, origin string) *simLog {
+	l := newSimLog(owner, origin)
+	w.logs = append(w.logs, l)
+	return l
+}
 
 // given is what members believe the version in force to be: the same, if nothing is planted.
 func (w *simWorld) given() *network.Configuration {
@@ -89,34 +102,86 @@ func (w *simWorld) given() *network.Configuration {
 	return w.config()
 }
 
-// faulty says which members are not to be trusted as mirrors, a bit for each.
+// A simBit is one mirror's key: a member, and the generation of its key from 1.
+func simBit(id, generation int) uint64 { return 1 << (id + 16*(generation-1)) }
+
+// simGeneration reads the generation at the end of a key's name.
+func simGeneration(name string) int {
+	g, err := strconv.Atoi(name[strings.LastIndex(name, "/")+1:])
+	if err != nil {
+		panic(err)
+	}
+	return g
+}
+
+// bits are the mirror keys of a version.
+func (w *simWorld) bits(c *network.Configuration) (mask uint64) {
+	for _, m := range c.Mirrors() {
+		mask |= simBit(w.nodeOf(m.Name).id, simGeneration(m.MirrorName()))
+	}
+	return mask
+}
+
+// faulty says which mirror keys are not to be trusted.
 func (w *simWorld) faulty() (mask uint64) {
 	for _, n := range w.nodes {
-		if n.mirror && !n.trusted() {
-			mask |= 1 << n.id
+		if !n.trusted() {
+			mask |= simBit(n.id, 1) | simBit(n.id, 2) | simBit(n.id, 3)
 		}
 	}
 	return mask
 }
 
-// impaired counts the mirrors that cannot be counted on to cosign when all faults have ended.
-func (w *simWorld) impaired() (count int) {
-	mask := w.faulty()
-	for _, n := range w.nodes {
-		if n.mirror && (n.clockLost || n.gone) {
-			mask |= 1 << n.id
+// mayFail says whether one more member may become untrusted: in no version that is or may come into force do as many
+// mirrors lie as would be in two quorums, and if the run is to be live, no more than a quorum can do without.
+func (w *simWorld) mayFail(n *simNode) bool {
+	return w.bears(n, slices.Concat(w.versions, w.pending()))
+}
+
+// bears says the same of given versions. All liars count in each, for they are in the committees one after the other.
+func (w *simWorld) bears(failing *simNode, versions []*network.Configuration) bool {
+	var liars, lost uint64
+	least, spare := 64, 64
+	for _, c := range versions {
+		mirrors := len(c.Mirrors())
+		least, spare = min(least, 2*c.Quorum()-mirrors-1), min(spare, mirrors-c.Quorum())
+		for _, m := range c.Mirrors() {
+			n := w.nodeOf(m.Name)
+			if n == failing || !n.trusted() {
+				liars |= 1 << n.id
+			}
+			if n == failing || n.impaired() {
+				lost |= 1 << n.id
+			}
 		}
 	}
-	return bits.OnesCount64(mask)
+	return bits.OnesCount64(liars) <= least && (!w.live || bits.OnesCount64(lost) <= spare)
+}
+
+// impaired says that a member cannot be counted on to cosign when all faults have ended.
+func (n *simNode) impaired() bool { return !n.trusted() || n.clockLost || n.gone }
+
+// ableToGoOn says whether enough mirrors of a version will cosign when all faults have ended.
+func (w *simWorld) ableToGoOn(c *network.Configuration) bool {
+	able := 0
+	for _, m := range c.Mirrors() {
+		if !w.nodeOf(m.Name).impaired() {
+			able++
+		}
+	}
+	return able >= c.Quorum()
 }
 
 func (w *simWorld) logName(origin string) string {
-	for i, l := range w.logs {
-		if l.origin == origin {
-			return w.nodes[i].String()
-		}
+	l := w.logAt(origin)
+	if l == nil {
+		return "?"
 	}
-	return "?"
+	name := w.nodes[l.owner].String()
+	if g := simGeneration(origin); g > 1 {
+		name += fmt.Sprint("/", g)
+	}
+	return name
 }
 
 // send puts a message on its way.
@@ -192,8 +257,8 @@ func (w *simWorld) hand(m simMail) {
 		to.takePull(from, m.pull)
 	case m.entries != nil:
 		to.takeEntries(from, m.entries)
-	case m.ask:
-		to.tell(from)
+	case m.ask > 0:
+		to.tell(from, m.ask)
 	}
 }
 

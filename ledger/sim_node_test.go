@@ -59,17 +59,18 @@ func simCard(name string, mirror bool, logGeneration, mirrorGeneration int) netw
 
 func simMirrorName(i int) string { return fmt.Sprintf("GOV/m%d", i) }
 
-// The members that are no mirrors: one whose owner lies, and one that is honest.
+// The members that are no mirrors: one whose owner lies, one that is honest, and one that may join later.
 const (
 	simLiar   = "GOV/x0"
 	simReader = "GOV/x1"
+	simJoiner = "GOV/y0"
 )
 
 var simConfigs sync.Map
 
-// simConfig returns version 1 of a network of n mirrors and the two members that are none.
-func simConfig(n int) *network.Configuration {
-	if c, ok := simConfigs.Load(n); ok {
+// simConfig returns version 1 of a network of n mirrors and the two members that are none. proposer counts them.
+func simConfig(n, proposer int) *network.Configuration {
+	if c, ok := simConfigs.Load([2]int{n, proposer}); ok {
 		return c.(*network.Configuration)
 	}
 	var cards []network.Card
@@ -77,13 +78,21 @@ func simConfig(n int) *network.Configuration {
 		cards = append(cards, simCard(simMirrorName(i), true, 1, 1))
 	}
 	cards = append(cards, simCard(simLiar, false, 1, 1), simCard(simReader, false, 1, 1))
-	cfg, err := network.Build(simInstance, network.Params{Mode: network.ModeDemo, Expires: "2030-01-01T00:00:00Z",
+	cfg, err := network.Build(simInstance, network.Params{Mode: network.ModeDemo, Expires: "2030-01-01T00:00:00Z", Proposer: cards[proposer].Member.Name,
 		Schemes: []network.Scheme{{Name: "nid", Pattern: `[A-Z]{2}\d{6}`, Normalise: "upper", Example: "ab123456"}}}, cards)
 	if err != nil {
 		panic(err)
 	}
-	c, _ := simConfigs.LoadOrStore(n, cfg)
+	c, _ := simConfigs.LoadOrStore([2]int{n, proposer}, cfg)
 	return c.(*network.Configuration)
+}
+
+func simLogKey(m network.Member) ed25519.PrivateKey {
+	return simKey(fmt.Sprint("log ", m.Name, simGeneration(m.Origin())))
+}
+
+func simMirrorKey(m network.Member) ed25519.PrivateKey {
+	return simKey(fmt.Sprint("mirror ", m.Name, simGeneration(m.MirrorName())))
 }
 
 // A simNode is one member with its machine. If it is byzantine no Store runs there.
@@ -91,15 +100,19 @@ type simNode struct {
 	w         *simWorld
 	id        int
 	name      string
-	mirror    bool
 	byzantine bool
 	lies      *simLies // of a byzantine member
 
-	fs     *simfs.FS
-	store  *Store // nil while it is down
-	offset time.Duration
-	back   time.Time // when it starts again, if it is down
-	gone   bool      // refuses to go on, for good: its folder was restored from a copy
+	fs      *simfs.FS
+	store   *Store                 // nil while it is down
+	cfg     *network.Configuration // that the store was opened with last
+	own     *simLog                // its log; nil for who has not joined yet
+	handed  int                    // version that its mirror handed over
+	headBy  *network.Configuration // by which the head being checked is final
+	closing bool                   // its log is about to be fenced: nothing is appended
+	offset  time.Duration
+	back    time.Time // when it starts again, if it is down
+	gone    bool      // refuses to go on, for good: its folder was restored from a copy
 
 	setBack                   bool  // and not started since
 	restored                  bool  // from an older copy of its folder: no longer trusted
@@ -108,14 +121,12 @@ type simNode struct {
 	broken                    bool  // a disk error was planned
 	copies                    []*simfs.FS
 
-	told    map[int]bool      // mirrors that told since the start what they hold, this one among them
-	heard   map[int]bool      // those of them that are trusted
-	waits   map[int]time.Time // until when an answer of that mirror is awaited
-	acked   int64             // entries of the own log that Append acknowledged
-	pending [][]byte          // of an Append that ended in a failure
-	lives   int               // starts so far
-	seen    map[string]Head   // the newest final head shown of each log
-	signed  map[string]simSigned
+	told   map[int]bool      // mirrors that told since the start what they hold, this one among them
+	heard  map[int]bool      // those of them that are trusted
+	waits  map[int]time.Time // until when an answer of that mirror is awaited
+	lives  int               // starts so far
+	seen   map[string]Head   // the newest final head shown of each log
+	signed map[string]simSigned
 }
 
 // now is what this machine's clock says.
@@ -123,8 +134,21 @@ func (n *simNode) now() time.Time { return n.w.now.Add(n.offset) }
 
 func (n *simNode) String() string { return strings.TrimPrefix(n.name, "GOV/") }
 
-// log returns this member's own log.
-func (n *simNode) log() *simLog { return n.w.logs[n.id] }
+// config is the version of the configuration that this member goes by.
+func (n *simNode) config() *network.Configuration {
+	if n.cfg == nil {
+		return n.w.config()
+	}
+	return n.cfg
+}
+
+// card is this member as the configuration has it.
+func (n *simNode) card() (network.Member, bool) { return n.config().Member(n.name) }
+
+func (n *simNode) isMirror() bool {
+	m, ok := n.card()
+	return ok && m.Mirror
+}
 
 // trusted says that what this member signs must be right: it is honest, and its folder was never set back.
 func (n *simNode) trusted() bool { return !n.byzantine && !n.restored }
@@ -147,10 +171,10 @@ func (n *simNode) start() {
 	}
 	n.store = store
 	n.heard, n.waits = make(map[int]bool), make(map[int]time.Time)
-	if n.told = make(map[int]bool); n.mirror {
+	if n.told = make(map[int]bool); n.isMirror() {
 		n.told[n.id] = true
 	}
-	w.tracef("%s starts, own log %d", n, store.Size(n.log().origin))
+	w.tracef("%s starts, own log %d", n, store.Size(n.own.origin))
 	n.adopt()
 	n.checkKept()
 	if w.opts.plant.opened != nil {
@@ -168,8 +192,15 @@ func (n *simNode) open() (*Store, error) {
 		return nil, err
 	}
 	disk.Serial = true
-	return openOn(disk, Options{Config: n.w.given(), Member: n.name, LogKey: simKey("log " + n.name + "1"), MirrorKey: simKey("mirror " + n.name + "1"),
-		Now: n.now, index: ":memory:"})
+	o := Options{Member: n.name, Now: n.now, index: ":memory:"}
+	if n.w.opts.plant.config != nil { // then there are no changes
+		o.Config = n.w.given()
+	} else if o.Chain, err = n.loadChain(disk); err != nil {
+		return nil, err
+	}
+	me, _ := n.card()
+	o.LogKey, o.MirrorKey = simLogKey(me), simMirrorKey(me)
+	return openOn(disk, o)
 }
 
 // refused deals with a store that does not open.
@@ -179,6 +210,9 @@ func (n *simNode) refused(err error) {
 	case n.planned(err):
 		w.count("start fails by the disk")
 		n.down()
+	case errors.Is(err, errSimRemoved):
+		w.count("member left")
+		n.leave(err)
 	case n.restored && (errors.Is(err, ErrRolledBack) || errors.Is(err, signer.ErrState)):
 		w.count("a copy of a folder is refused at the start")
 		n.leave(err)
@@ -200,23 +234,26 @@ func (n *simNode) leave(err error) {
 
 // adopt compares the own log with what was acknowledged: all of it is there, and of an Append that failed all or nothing.
 func (n *simNode) adopt() {
-	l, size := n.log(), int64(n.store.Size(n.log().origin))
+	l, size := n.own, int64(n.store.Size(n.own.origin))
 	if n.setBack {
-		n.setBack, n.restoredAt, n.acked, n.pending = false, size, size, nil
+		n.setBack, n.restoredAt = false, size
+	}
+	if n.restored && !l.settled {
+		l.settled, l.acked, l.pending = true, size, nil
 		l.main = l.main.fork(size)
 		l.branches = append(l.branches, l.main)
 	}
 	switch size {
-	case n.acked:
-	case n.acked + int64(len(n.pending)):
-		for _, raw := range n.pending {
+	case l.acked:
+	case l.acked + int64(len(l.pending)):
+		for _, raw := range l.pending {
 			l.main.add(raw)
 		}
-		n.acked = size
+		l.acked = size
 	default:
-		n.w.failf("%s acknowledged %d entries, %d more were under way, and has %d", n, n.acked, len(n.pending), size)
+		n.w.failf("%s acknowledged %d entries, %d more were under way, and has %d", n, l.acked, len(l.pending), size)
 	}
-	n.pending = nil
+	l.pending = nil
 	if tree, err := n.store.own.files.Tree(size); err != nil || !l.main.has(tree) {
 		n.w.failf("%s has another log of %d entries than it acknowledged: %v", n, size, err)
 	}
@@ -262,6 +299,9 @@ func (n *simNode) survives() bool {
 		n.stop()
 		n.down()
 		return false
+	case errors.Is(err, ErrSuperseded):
+		n.superseded()
+		return false
 	case errors.Is(err, ErrRolledBack) && n.restored:
 		n.w.count("a copy of a folder is refused by what others hold")
 		n.leave(err)
@@ -269,6 +309,7 @@ func (n *simNode) survives() bool {
 	default:
 		n.w.failf("%s stops: %v", n, err)
 	}
+	n.watchHandover()
 	n.show()
 	return true
 }
@@ -276,11 +317,15 @@ func (n *simNode) survives() bool {
 // append adds entries to the own log.
 func (n *simNode) append() {
 	w := n.w
+	if n.closing {
+		return
+	}
 	count := 1 + w.r.IntN(3)
 	if w.chance(150) {
 		count = 200 + w.r.IntN(150) // over the border of a tile
 	}
-	size := n.log().main.size()
+	l := n.own
+	size := l.main.size()
 	entries, raws := make([]entry.Entry, count), make([][]byte, count)
 	for i := range entries {
 		entries[i] = simEntry(uint64(n.lives), uint64(size)+uint64(i))
@@ -300,9 +345,9 @@ func (n *simNode) append() {
 			w.failf("%s appended to %d entries and got index %d", n, size, index[0])
 		}
 		for _, raw := range raws {
-			n.log().main.add(raw)
+			n.own.main.add(raw)
 		}
-		n.acked, n.pending = size+int64(count), nil
+		l.acked, l.pending = size+int64(count), nil
 		w.count("append")
 		if n.survives() && w.chance(2) {
 			n.poll()
@@ -313,7 +358,7 @@ func (n *simNode) append() {
 		w.failf("%s does not append: %v", n, err)
 	}
 	if !stopped && (n.fs.Crashed() || n.store.Failure() != nil) {
-		n.pending = raws
+		l.pending = raws
 	}
 	n.survives()
 }
@@ -326,7 +371,7 @@ func simEntry(life, i uint64) entry.Entry {
 func (n *simNode) poll() {
 	w := n.w
 	for _, m := range w.nodes {
-		if !m.mirror || m == n || n.waits[m.id].After(w.now) {
+		if c, ok := n.config().Member(m.name); !ok || !c.Mirror || m == n || n.waits[m.id].After(w.now) {
 			continue
 		}
 		p, ok := n.store.Outgoing(m.name)
@@ -342,9 +387,18 @@ func (n *simNode) poll() {
 	}
 }
 
-// tell sends another member what this one holds.
-func (n *simNode) tell(to *simNode) {
-	t := &simTold{heads: n.store.Heads(), standing: n.store.Standing(), evidence: n.store.Evidence()}
+// tell sends another member, which is at a version of the configuration, what this one holds.
+func (n *simNode) tell(to *simNode, version int) {
+	mine := n.config().Version
+	if links := n.store.Chain().Links(); version < mine && version <= len(links) {
+		n.w.send(simMail{from: n.id, to: to.id, told: &simTold{version: mine, link: links[version-1]}})
+		return
+	}
+	t := &simTold{version: mine, heads: n.store.Heads(), standing: n.store.Standing(), evidence: n.store.Evidence()}
+	if known := n.store.Succession(); known.Proposal != nil {
+		n.checkTold(known)
+		t.succession = known
+	}
 	for _, h := range t.heads {
 		n.w.remember(h)
 	}
@@ -355,7 +409,7 @@ func (n *simNode) tell(to *simNode) {
 func (n *simNode) askAll() {
 	for _, m := range n.w.nodes {
 		if m != n && (n.lives < 2 || !n.hasHeard() || n.w.chance(3)) {
-			n.w.send(simMail{from: n.id, to: m.id, ask: true})
+			n.w.send(simMail{from: n.id, to: m.id, ask: n.config().Version})
 		}
 	}
 }
@@ -422,19 +476,23 @@ func (n *simNode) takeReply(from *simNode, r PushReply) {
 
 // takeTold takes what another member holds.
 func (n *simNode) takeTold(from *simNode, t *simTold) {
+	if n.takeVersion(from, t) {
+		return
+	}
 	hear := n.store.Hear
 	if f := n.w.opts.plant.hear; f != nil {
 		hear = func(string, []Head, [][]byte) error { return f(n, from.name, t) }
 	}
 	err := hear(from.name, t.heads, t.standing)
-	if from.mirror {
+	c, _ := n.config().Member(from.name)
+	if c.Mirror {
 		n.told[from.id] = true
 	}
 	if !n.survives() {
 		return
 	}
 	n.w.tracef("%s hears %s: %v", n, from, err)
-	if from.trusted() && from.mirror {
+	if from.trusted() && c.Mirror {
 		n.heard[from.id] = true
 	}
 	n.checkStart()
@@ -446,7 +504,9 @@ func (n *simNode) takeTold(from *simNode, t *simTold) {
 			return
 		}
 	}
-	n.pull(from)
+	if n.pull(from); t.succession != nil {
+		n.takeSuccession(from, t.succession)
+	}
 }
 
 // takeHead takes one head that a neighbour passes on, pulls what it needs, and passes on what is new.

@@ -30,7 +30,7 @@ var simPlants = []simPlant{
 		}
 	}},
 	{name: "an owner is set back and does not listen", hear: func(n *simNode, from string, t *simTold) error {
-		origin := n.log().origin
+		origin := n.own.origin
 		var heads []Head
 		for _, h := range t.heads {
 			if h.Origin != origin {
@@ -52,7 +52,7 @@ var simPlants = []simPlant{
 // cosignFirst cosigns by the entries in memory, lets that out, and then stores them.
 func cosignFirst(n, from *simNode, p Push) (PushReply, error) {
 	r, err := n.store.replica(p.Origin)
-	c, perr := note.VerifyOwner(n.w.config(), p.Origin, p.Checkpoint)
+	c, perr := note.VerifyOwner(n.config(), p.Origin, p.Checkpoint)
 	if err != nil || perr != nil || r.mirror == nil || n.store.mayCosign(r, c.Tree) != nil {
 		return PushReply{}, errors.Join(err, perr, ErrStarting)
 	}
@@ -78,12 +78,12 @@ func cosignSmaller(n, _ *simNode, p Push) (PushReply, error) {
 	if !errors.Is(err, ErrStale) {
 		return reply, err
 	}
-	me, _ := n.w.config().Member(n.name)
-	c, perr := note.VerifyOwner(n.w.config(), p.Origin, p.Checkpoint)
+	me, _ := n.card()
+	c, perr := note.VerifyOwner(n.config(), p.Origin, p.Checkpoint)
 	if perr != nil {
 		return reply, err
 	}
-	line, err := note.Cosign(c.Text, me.MirrorName(), simKey("mirror "+n.name+"1"), n.now())
+	line, err := note.Cosign(c.Text, me.MirrorName(), simMirrorKey(me), n.now())
 	return PushReply{Cosignature: []byte(line), Size: uint64(c.Tree.N), Have: reply.Have}, err
 }
 

@@ -82,8 +82,10 @@ func simulate(o simOptions) (counts map[string]int, err error) {
 type simWorld struct {
 	opts     simOptions
 	r        *rand.Rand
-	versions []*network.Configuration
-	now      time.Time // true time
+	versions []*network.Configuration // in force somewhere, from the first on
+	links    []*network.Link          // links[i] leads from versions[i] to the next
+	ballots  map[int]*simBallot       // by the version voted for
+	now      time.Time                // true time
 	event    int
 	quiet    bool // faults have ended
 	nodes    []*simNode
@@ -91,7 +93,6 @@ type simWorld struct {
 	mail     []simMail
 	cutUntil time.Time             // end of the partition
 	group    []int                 // of each node: messages pass within a group
-	budget   int                   // how many more mirrors may become faulty
 	live     bool                  // the faults leave enough mirrors for liveness
 	lines    map[string]simEmitted // every cosignature of an honest mirror that came out
 	heads    []Head                // seen on the way, for replays
@@ -118,7 +119,7 @@ func (w *simWorld) count(what string) { w.counts[what]++ }
 // what was appended must become final everywhere.
 func (w *simWorld) run() {
 	for _, n := range w.nodes {
-		if !n.byzantine {
+		if !n.byzantine && n.own != nil {
 			n.start()
 		}
 	}
@@ -142,6 +143,10 @@ func (w *simWorld) run() {
 // work is one step of what goes on every day, picked by weight.
 func (w *simWorld) work() {
 	k := w.r.IntN(100)
+	if len(w.pending()) > 0 && w.chance(8) {
+		w.vote()
+		return
+	}
 	if k < 62 {
 		w.deliver()
 		return
@@ -158,7 +163,7 @@ func (w *simWorld) work() {
 	case k < 83:
 		n.append()
 	case k < 85:
-		n.tell(w.other(n))
+		n.tell(w.other(n), n.config().Version)
 	default:
 		n.askAll()
 	}

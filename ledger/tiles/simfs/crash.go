@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"time"
 )
@@ -83,24 +84,43 @@ func torn(n *node, r *rand.Rand) []byte {
 	return out
 }
 
-// Durable returns the content that a file has after a crash, whatever is lost. It is false if that depends: the file, its
-// name or a folder above it may be lost or be as it was before.
-func (f *FS) Durable(path string) ([]byte, bool) {
+// Durable returns the contents that a file may have after a crash: one, or two and more while its name is being given to
+// another file. It is false if the file may be missing or torn then.
+func (f *FS) Durable(path string) ([][]byte, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n := f.root
-	for name := range split(path) {
-		if !n.dir || slices.ContainsFunc(n.pending, func(c change) bool { return touches(c, name) }) {
-			return nil, false
-		}
-		if n = n.durable[name]; n == nil {
-			return nil, false
-		}
-	}
-	if n.dir || !n.clean {
+	parent, name, err := f.parent("open", path)
+	if err != nil || !f.kept(filepath.Dir(path)) {
 		return nil, false
 	}
-	return slices.Clone(n.synced), true
+	nodes := []*node{parent.durable[name]}
+	for _, c := range parent.pending {
+		for _, e := range c {
+			if e.name == name {
+				nodes = append(nodes, e.to)
+			}
+		}
+	}
+	var out [][]byte
+	for _, n := range nodes {
+		if n == nil || n.dir || !n.clean {
+			return nil, false
+		}
+		out = append(out, slices.Clone(n.synced))
+	}
+	return out, true
+}
+
+// kept says whether a folder is there after any crash.
+func (f *FS) kept(dir string) bool {
+	n := f.root
+	for name := range split(dir) {
+		if slices.ContainsFunc(n.pending, func(c change) bool { return touches(c, name) }) || n.durable[name] == nil {
+			return false
+		}
+		n = n.durable[name]
+	}
+	return n.dir
 }
 
 func touches(c change, name string) bool {
