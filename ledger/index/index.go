@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/tidwall/buntdb"
 	"golang.org/x/mod/sumdb/tlog"
@@ -29,6 +30,8 @@ type Index struct {
 	ids    map[names]uint32
 	next   uint32 // above all ids in use
 	heads  map[string]head
+
+	content int64 // bytes that a file needs for what load read
 }
 
 // A head is how far a log is indexed: up to which tree, and the digest of its rows. It is stored beside them.
@@ -78,7 +81,30 @@ func open(path string) (*Index, error) {
 	if err := x.load(); err != nil {
 		return nil, errors.Join(err, x.db.Close())
 	}
+	if err := x.compact(path); err != nil {
+		return nil, errors.Join(err, x.db.Close())
+	}
 	return x, nil
+}
+
+// compactAbove is the size in bytes below which a file is left to grow, and compactRatio how many times larger than its
+// content it may become: each new head is written behind the ones before.
+var compactAbove = int64(16 << 20)
+
+const compactRatio = 4
+
+// compact writes the file anew if it is mostly what was overwritten since. If there is no room for that it stays.
+func (x *Index) compact(path string) error {
+	info, err := os.Stat(path)
+	if path == Memory || err == nil && (info.Size() <= compactAbove || info.Size() <= compactRatio*x.content) {
+		return nil
+	}
+	if err == nil {
+		if err = x.db.Shrink(); errors.Is(err, syscall.ENOSPC) {
+			return nil
+		}
+	}
+	return err
 }
 
 // newIndex opens the database; load then reads what is in it.
@@ -114,6 +140,7 @@ func (x *Index) load() error {
 	var bad error
 	err := x.db.View(func(tx *buntdb.Tx) error {
 		return tx.Ascend("", func(key, value string) bool {
+			x.content += int64(len(key) + len(value) + 30) // and the lengths
 			switch {
 			case key == "":
 				bad = fmt.Errorf("%w: empty key", ErrDamaged)

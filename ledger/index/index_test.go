@@ -187,6 +187,50 @@ func TestReopen(t *testing.T) {
 	}
 }
 
+// TestCompact opens a file of many small additions, which has each of their heads, and one of few.
+func TestCompact(t *testing.T) {
+	defer func(was int64) { compactAbove = was }(compactAbove)
+	compactAbove = 20_000
+	path := filepath.Join(t.TempDir(), "index.db")
+	raws, rows := sample(t, "o", "GOV/tax", 200)
+	sizes := func(step int) (before, after int64) {
+		t.Helper()
+		x, err := Open(path)
+		for i := 0; i < len(raws) && err == nil; i += step {
+			err = x.Add("o", "GOV/tax", raws[i:i+step], tree(i+step))
+		}
+		info, err2 := os.Stat(path)
+		if err := errors.Join(err, err2, x.Close()); err != nil {
+			t.Fatal(err)
+		}
+		before = info.Size()
+		for range 2 {
+			if x, err = Open(path); err != nil || x.Damage() != nil {
+				t.Fatal(err, x.Damage())
+			}
+			if got, err := x.Search(Query{Limit: 1000}); err != nil || !reflect.DeepEqual(got, naive(rows, Query{})) {
+				t.Fatalf("%d rows, %v", len(got), err)
+			}
+			if err := x.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if info, err = os.Stat(path); err != nil {
+			t.Fatal(err)
+		}
+		return before, info.Size()
+	}
+	if before, after := sizes(1); after >= before/compactRatio {
+		t.Errorf("%d bytes, then %d", before, after)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if before, after := sizes(100); after != before {
+		t.Errorf("%d bytes are not much, then %d", before, after)
+	}
+}
+
 // TestDamaged overwrites, cuts and extends the file at many places: opening never fails, and every log that is said to be
 // indexed has exactly its rows.
 func TestDamaged(t *testing.T) {
