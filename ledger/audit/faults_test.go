@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -165,16 +164,6 @@ func (p *patient) state(path, role, origin string, tree tlog.Tree, signed string
 		p.tb.Fatal(err)
 	}
 	p.put(filepath.Join(p.dir, path), string(out))
-}
-
-func itoa(n int64) string { return string(json.RawMessage(mustJSON(n))) }
-
-func mustJSON(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return b
 }
 
 // A fixed chain is configurations and pins.
