@@ -45,7 +45,7 @@ func (w *simWorld) propose() {
 	prev := w.config()
 	p, b := w.nodeOf(prev.Proposer), w.ballot(prev.Version+1)
 	switch {
-	case w.opts.plant.config != nil, len(b.docs) >= 3:
+	case !w.changes, len(b.docs) >= 3:
 		return
 	case p.byzantine:
 	case p.store == nil || p.config() != prev || p.store.Failure() != nil:
@@ -198,7 +198,8 @@ func (w *simWorld) vote() {
 
 func (n *simNode) vote() {
 	w, known := n.w, n.store.Succession()
-	if known.Proposal == nil {
+	again := n.store.ballot.Voted() != nil || !n.hasHeard()
+	if known.Proposal == nil || again && !w.chance(10) {
 		return
 	}
 	if !w.quiet && w.chance(4) {

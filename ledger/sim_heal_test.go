@@ -36,7 +36,7 @@ func (w *simWorld) heal() {
 		case missing == "" && round > 4:
 			w.count("everything final after the faults")
 			return
-		case !live && round == 10:
+		case !live && round == 6:
 			w.count("too many mirrors lost")
 			return
 		case round == simRounds-1:

@@ -2,9 +2,11 @@ package ledger
 
 import (
 	"encoding/hex"
-	"encoding/json"
+	"errors"
 	"math/bits"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -127,20 +129,20 @@ func (n *simNode) checkState(role, path string, l *simLog, tree tlog.Tree, at ti
 	}
 }
 
+// parseState reads size, root and time of a state, which are its last fields but the checkpoint.
 func (n *simNode) parseState(data []byte) (tree tlog.Tree, at time.Time) {
-	var f struct {
-		Size int64  `json:"size,string"`
-		Root string `json:"root"`
-		Time int64  `json:"time,string"`
+	field := func(name string) string {
+		_, after, _ := strings.Cut(string(data), `"`+name+`":"`)
+		value, _, _ := strings.Cut(after, `"`)
+		return value
 	}
-	if err := json.Unmarshal(data, &f); err != nil {
-		n.w.failf("%s: state: %v", n, err)
+	size, err1 := strconv.ParseInt(field("size"), 10, 64)
+	root, err2 := hex.DecodeString(field("root"))
+	sec, err3 := strconv.ParseInt(field("time"), 10, 64)
+	if err := errors.Join(err1, err2, err3); err != nil || len(root) != tlog.HashSize {
+		n.w.failf("%s: state %q: %v", n, data, err)
 	}
-	root, err := hex.DecodeString(f.Root)
-	if err != nil || len(root) != tlog.HashSize {
-		n.w.failf("%s: state: %v", n, err)
-	}
-	return tlog.Tree{N: f.Size, Hash: tlog.Hash(root)}, time.Unix(f.Time, 0)
+	return tlog.Tree{N: size, Hash: tlog.Hash(root)}, time.Unix(sec, 0)
 }
 
 // checkSigned checks what a trusted key signs: not below what it signed before, on one history, and covered by a state

@@ -56,7 +56,7 @@ func newSimWorld(o simOptions) *simWorld {
 	mirrors := []int{4, 4, 4, 4, 4, 5, 5, 6, 7, 7}[r.IntN(10)]
 	cfg := simConfig(mirrors, r.IntN(mirrors+2))
 	w.versions, w.ballots = []*network.Configuration{cfg}, make(map[int]*simBallot)
-	w.live = w.chance(2)
+	w.live, w.changes = w.chance(2), w.chance(2) && o.plant.config == nil
 	for i, m := range cfg.Members {
 		w.addNode(m.Name)
 		w.nodes[i].own = w.addLog(i, m.Origin())

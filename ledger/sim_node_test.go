@@ -187,6 +187,9 @@ func (n *simNode) open() (*Store, error) {
 	if f := n.w.opts.plant.losesSync; f != nil {
 		n.fs.LosesSync = f
 	}
+	if f := n.w.opts.plant.starting; f != nil && !n.fs.Crashed() {
+		f(n)
+	}
 	disk, err := tiles.NewDiskOn(n.fs, "/m")
 	if err != nil {
 		return nil, err
@@ -394,7 +397,10 @@ func (n *simNode) tell(to *simNode, version int) {
 		n.w.send(simMail{from: n.id, to: to.id, told: &simTold{version: mine, link: links[version-1]}})
 		return
 	}
-	t := &simTold{version: mine, heads: n.store.Heads(), standing: n.store.Standing(), evidence: n.store.Evidence()}
+	t := &simTold{version: mine, heads: n.store.Heads(), standing: n.store.Standing()}
+	if n.w.chance(3) {
+		t.evidence = n.store.Evidence()
+	}
 	if known := n.store.Succession(); known.Proposal != nil {
 		n.checkTold(known)
 		t.succession = known

@@ -13,23 +13,23 @@ import (
 // simPlants are faults that the simulator must find. They are in the tests' hands alone: in what a store is given, or in the
 // place of one of its methods.
 var simPlants = []simPlant{
-	{name: "signer states are not fsynced", blind: true, losesSync: func(path string) bool { return strings.Contains(path, "/signer") }},
-	{name: "renames of signer states are not fsynced", blind: true, losesSync: func(path string) bool {
+	{name: "signer states are not fsynced", want: "does not start", blind: true, losesSync: func(path string) bool { return strings.Contains(path, "/signer") }},
+	{name: "renames of signer states are not fsynced", want: "signs two histories", seed: 396, blind: true, losesSync: func(path string) bool {
 		return strings.Contains(path, "/signer") && !strings.HasSuffix(path, ".tmp")
 	}},
-	{name: "entries are not fsynced", blind: true, losesSync: func(path string) bool { return strings.Contains(path, "/tile") }},
-	{name: "the quorum is one less", blind: true, config: func(c *network.Configuration) *network.Configuration {
+	{name: "entries are not fsynced", want: "does not start", blind: true, losesSync: func(path string) bool { return strings.Contains(path, "/tile") }},
+	{name: "the quorum is one less", want: "two final histories", seed: 122, blind: true, config: func(c *network.Configuration) *network.Configuration {
 		fewer := *c
 		fewer.QuorumSize = c.Quorum() - 1
 		return &fewer
 	}},
-	{name: "signing begins before a quorum was heard", opened: func(n *simNode) {
+	{name: "signing begins before a quorum was heard", want: "mirrors what they hold", opened: func(n *simNode) {
 		if s := n.store; !n.hasHeard() {
 			s.started = true
 			close(s.heard)
 		}
 	}},
-	{name: "an owner is set back and does not listen", hear: func(n *simNode, from string, t *simTold) error {
+	{name: "an owner is set back and does not listen", want: "was set back", seed: 93, hear: func(n *simNode, from string, t *simTold) error {
 		origin := n.own.origin
 		var heads []Head
 		for _, h := range t.heads {
@@ -45,8 +45,24 @@ var simPlants = []simPlant{
 		}
 		return n.store.Hear(from, heads, standing)
 	}},
-	{name: "a mirror cosigns before it stores", blind: true, push: cosignFirst},
-	{name: "a mirror cosigns smaller trees", blind: true, push: cosignSmaller},
+	{name: "a vote is kept in memory only", want: "votes for two documents", seed: 91, blind: true, starting: forgetVotes},
+	{name: "a mirror cosigns before it stores", want: "does not start", blind: true, push: cosignFirst},
+	{name: "a mirror cosigns smaller trees", want: "signs two histories", seed: 13, blind: true, push: cosignSmaller},
+}
+
+// forgetVotes removes what a member knows of a change, its own vote with it.
+func forgetVotes(n *simNode) {
+	for _, dir := range []string{"/m/signer", "/m/succession"} {
+		names, _ := n.fs.List(dir) // none: there is nothing to forget
+		for _, e := range names {
+			if !strings.HasPrefix(e.Name(), "ballot") && dir == "/m/signer" {
+				continue
+			}
+			if err := errors.Join(n.fs.Remove(dir+"/"+e.Name()), n.fs.SyncDir(dir)); err != nil {
+				panic(err)
+			}
+		}
+	}
 }
 
 // cosignFirst cosigns by the entries in memory, lets that out, and then stores them.
@@ -87,8 +103,8 @@ func cosignSmaller(n, _ *simNode, p Push) (PushReply, error) {
 	return PushReply{Cosignature: []byte(line), Size: uint64(c.Tree.N), Have: reply.Have}, err
 }
 
-// TestSimulationFindsPlants builds each fault in and looks for a seed, of at most 1,000, in which an invariant breaks. The
-// same seed without the fault breaks none.
+// TestSimulationFindsPlants builds each fault in and looks for a seed, of at most 1,000, in which an invariant breaks as the
+// fault makes one expect. The seed that did last time is tried first. Without the fault the same seed breaks none.
 func TestSimulationFindsPlants(t *testing.T) {
 	for _, plant := range simPlants {
 		t.Run(plant.name, func(t *testing.T) {
@@ -97,7 +113,10 @@ func TestSimulationFindsPlants(t *testing.T) {
 				t.Logf("with the fault: %v", err)
 				return
 			}
-			_, found := simMany(1000, 500, plant, 1)
+			_, found := simMany(max(1, plant.seed), 1, 500, plant, 1)
+			if len(found) == 0 { // the code has changed since: look again
+				_, found = simMany(1, 1000, 500, plant, 1)
+			}
 			if len(found) == 0 {
 				t.Fatal("not found in 1,000 seeds")
 			}
