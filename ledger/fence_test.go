@@ -54,7 +54,7 @@ func TestLostLogGoesOnAsItsNextGeneration(t *testing.T) {
 	c.tell(rest...)
 	c.supersede(rest...)
 	c.chains[owner] = c.chains["GOV/civil"]
-	s := c.open(owner)
+	c.open(owner)
 	origin := c.cfg.Origin(owner)
 	if origin == old {
 		t.Fatal("the log has no new generation")
@@ -74,7 +74,7 @@ func TestLostLogGoesOnAsItsNextGeneration(t *testing.T) {
 			t.Errorf("%s finds %d entries of both generations: %v", name, len(found), err)
 		}
 	}
-	s = c.reopen(owner)
+	s := c.reopen(owner)
 	if n := s.Size(old); n != head.Size {
 		t.Errorf("after a start the fenced log has %d entries", n)
 	}
