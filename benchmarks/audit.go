@@ -19,7 +19,7 @@ import (
 // aimAuditRate is how many entries a second an audit should read: a year of beats of ten members, five million, in some minutes.
 const aimAuditRate = 20_000
 
-// audit replays a log from its files, with its index and without, and checks the files as after a crash.
+// audit replays a log from its files, with its index and without.
 func (b *bench) audit(ctx context.Context) error {
 	dir, err := os.MkdirTemp(b.dir, "audit-")
 	if err != nil {
@@ -50,6 +50,11 @@ func (b *bench) audit(ctx context.Context) error {
 			return err
 		}
 	}
+	return b.fsck(ctx, dir)
+}
+
+// fsck checks a log's files as after a crash.
+func (b *bench) fsck(ctx context.Context, dir string) error {
 	b.stage("checking their files")
 	started := time.Now()
 	files, err := audit.Fsck(ctx, dir, nil)

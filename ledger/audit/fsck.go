@@ -121,6 +121,13 @@ const (
 
 // readVouchers reads final heads and signer states.
 func (c *fsck) readVouchers() error {
+	if err := c.readHeads(); err != nil {
+		return err
+	}
+	return c.readStates()
+}
+
+func (c *fsck) readHeads() error {
 	origins, err := c.origins()
 	if err != nil {
 		return err
@@ -142,6 +149,10 @@ func (c *fsck) readVouchers() error {
 			s.known = append(s.known, known{head.Tree, RootMismatch, "the final head"})
 		}
 	}
+	return nil
+}
+
+func (c *fsck) readStates() error {
 	states, err := c.states()
 	if err != nil {
 		return err

@@ -69,11 +69,7 @@ func (r *rules) add(i uint64, e entry.Entry) bool {
 	case entry.PolicyPublish:
 		return r.addPolicy(i, e)
 	case entry.PolicyRetire:
-		k := policyKey{e.Policy, e.Version}
-		if _, ok := r.policies[k]; !ok {
-			return r.void(RetireUnknown, i, "retires %s version %d, which is not published before it", e.Policy, e.Version)
-		}
-		return first(r, r.retired, k, RetireAgain, i)
+		return r.retire(i, e)
 	case entry.AgreementOffer:
 		r.offers = append(r.offers, i)
 		if e.Terms.Requester != r.owner || !r.party(e.Terms.Holder) {
@@ -103,6 +99,14 @@ func (r *rules) add(i uint64, e entry.Entry) bool {
 		return false
 	}
 	return true
+}
+
+func (r *rules) retire(i uint64, e entry.PolicyRetire) bool {
+	k := policyKey{e.Policy, e.Version}
+	if _, ok := r.policies[k]; !ok {
+		return r.void(RetireUnknown, i, "retires %s version %d, which is not published before it", e.Policy, e.Version)
+	}
+	return first(r, r.retired, k, RetireAgain, i)
 }
 
 func (r *rules) void(c Code, i uint64, format string, a ...any) bool {

@@ -236,8 +236,8 @@ nothing; nobody is accused then.`,
 				return err
 			}
 			dir := a.folder(nil, 0).Ledger()
-			if longer, err := audit.LoadChain(dir, chain); err == nil {
-				chain = longer
+			if chain, err = audit.LoadChain(dir, chain); err != nil { // it ends before the link that is none
+				fmt.Fprintf(a.err, "%v\n", err)
 			}
 			if len(args) == 0 {
 				if args, err = filepath.Glob(filepath.Join(dir, "evidence", "*.txt")); err != nil {
@@ -284,18 +284,9 @@ func (a *app) judge(paths []string, chain *network.Chain) error {
 		if err != nil {
 			return fmt.Errorf("reading evidence: %w", err)
 		}
-		e, err := evidence.Parse(data)
-		var f evidence.Finding
-		if err == nil {
-			f, err = e.Verify(keys...)
-		}
-		if list[i].File = path; err != nil {
-			list[i].Reason = err.Error()
+		if list[i], err = judgeOne(path, data, keys); err != nil {
 			bad = append(bad, fmt.Errorf("%s proves nothing: %w", path, err))
-			continue
 		}
-		list[i] = found{File: path, Holds: true, ID: f.ID(), Origin: f.Origin, Owner: f.Owner, Mirrors: f.Mirrors, Root: e.Root.String(),
-			First: &treeJSON{f.First.N, f.First.Hash.String()}, Second: &treeJSON{f.Second.N, f.Second.Hash.String()}}
 	}
 	err := a.print(items[found]{Items: list}, func(w io.Writer) {
 		for _, f := range list {
@@ -311,6 +302,19 @@ func (a *app) judge(paths []string, chain *network.Chain) error {
 		return err
 	}
 	return errFalse{errors.Join(bad...)}
+}
+
+func judgeOne(path string, data []byte, keys []evidence.Keys) (found, error) {
+	e, err := evidence.Parse(data)
+	var f evidence.Finding
+	if err == nil {
+		f, err = e.Verify(keys...)
+	}
+	if err != nil {
+		return found{File: path, Reason: err.Error()}, err
+	}
+	return found{File: path, Holds: true, ID: f.ID(), Origin: f.Origin, Owner: f.Owner, Mirrors: f.Mirrors, Root: e.Root.String(),
+		First: &treeJSON{f.First.N, f.First.Hash.String()}, Second: &treeJSON{f.Second.N, f.Second.Hash.String()}}, nil
 }
 
 func printFound(w io.Writer, f found) {

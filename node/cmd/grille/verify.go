@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -26,10 +27,6 @@ gateway: what you trust is the network configuration (compare its fingerprint, w
 keys, whoever made them. With --ledger, a copy of any member's ledger folder, it proves besides that policy, agreement and epoch were
 the newest and in force when the answer was given, which a bundle alone only asserts. Exit code 3 means that it does not verify.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			chain, err := a.trusted(networkPath)
-			if err != nil {
-				return err
-			}
 			data, err := readLimited(args[0], bundle.MaxBundle)
 			if err != nil {
 				return fmt.Errorf("reading the bundle: %w", err)
@@ -38,17 +35,11 @@ the newest and in force when the answer was given, which a bundle alone only ass
 			if err != nil {
 				return err
 			}
-			verifier := &bundle.Verifier{Proofs: proofs}
-			var replica *copiedLedger
-			if ledgerDir != "" {
-				if chain, err = audit.LoadChain(ledgerDir, chain); err != nil {
-					return err
-				}
-				replica = &copiedLedger{ctx: cmd.Context(), warnings: a.err,
-					options: audit.Options{Dir: ledgerDir, Chain: chain, Progress: a.reading("reading the holder's log")}}
-				verifier.Replica = replica
+			verifier, replica, err := a.verifier(cmd.Context(), networkPath, ledgerDir)
+			if err != nil {
+				return err
 			}
-			verifier.Config, verifier.Chain = chain.Newest(), chain
+			verifier.Proofs = proofs
 			report, err := verifier.Verify(data)
 			if replica != nil && replica.err != nil {
 				return noLedger(replica.err)
@@ -68,6 +59,23 @@ the newest and in force when the answer was given, which a bundle alone only ass
 		}
 	}
 	return c
+}
+
+// verifier makes a verifier that trusts a configuration, or a chain of them, and asks a ledger's folder if one is named.
+func (a *app) verifier(ctx context.Context, networkPath, ledgerDir string) (*bundle.Verifier, *copiedLedger, error) {
+	chain, err := a.trusted(networkPath)
+	if err != nil {
+		return nil, nil, err
+	}
+	if ledgerDir == "" {
+		return &bundle.Verifier{Config: chain.Newest(), Chain: chain}, nil, nil
+	}
+	if chain, err = audit.LoadChain(ledgerDir, chain); err != nil {
+		return nil, nil, err
+	}
+	replica := &copiedLedger{ctx: ctx, warnings: a.err,
+		options: audit.Options{Dir: ledgerDir, Chain: chain, Progress: a.reading("reading the holder's log")}}
+	return &bundle.Verifier{Config: chain.Newest(), Chain: chain, Replica: replica}, replica, nil
 }
 
 func readVerifyingKey(path string) (*prover.Verifier, error) {
