@@ -65,6 +65,16 @@ type Place struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
+// Prepare makes the folder of one more member, as Build does, which the network does not know yet.
+func (n *Network) Prepare(d Department) (*Node, error) {
+	node, _, err := prepare(n.opts, d)
+	if err != nil {
+		return nil, fmt.Errorf("preparing %s: %w", d.Name, err)
+	}
+	n.Nodes = append(n.Nodes, node)
+	return node, nil
+}
+
 // onLoopback is a Place with two free ports.
 func onLoopback(Department) (Place, error) {
 	peer, err := FreePort()
@@ -149,6 +159,9 @@ func prepare(opts Options, d Department) (*Node, network.Card, error) {
 	}
 	card, err := network.NewCard(Instance, keys.Member(Instance, d.Name, d.Title, place.Endpoint, true), keys.Log)
 	if err != nil {
+		return nil, network.Card{}, err
+	}
+	if err := config.WriteNew(folder.Card(), card.Bytes(), 0o644); err != nil {
 		return nil, network.Card{}, err
 	}
 	return &Node{Department: d, Folder: folder, Place: place, API: "http://" + place.API, Peer: place.Peer}, card, nil
@@ -258,6 +271,9 @@ func tail(path string) string {
 	}
 	return string(data[max(0, len(data)-1024):])
 }
+
+// Exited is closed when the gateway's process has ended.
+func (n *Node) Exited() <-chan struct{} { return n.exited }
 
 // Kill ends a gateway as a power cut would, and waits until it is gone.
 func (n *Node) Kill() error {

@@ -6,12 +6,12 @@ import (
 	"path/filepath"
 )
 
-// audit stops every gateway and has each folder audited by `grille ledger audit`.
-func (s *site) audit() {
+// audit stops every gateway and has each folder audited by `grille ledger audit`. network is a configuration or a chain of them.
+func (s *site) audit(network []byte) {
 	s.t.Helper()
 	s.stopAll()
 	chain := filepath.Join(s.t.TempDir(), "network.json")
-	if err := os.WriteFile(chain, s.Config.Bytes(), 0o600); err != nil {
+	if err := os.WriteFile(chain, network, 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 	for i, n := range s.Nodes {

@@ -48,7 +48,7 @@ func TestKilledMembersForgetNothing(t *testing.T) {
 	tasks.Wait()
 	end := s.agree()
 	w.look(rng)
-	s.audit()
+	s.audit(s.Config.Bytes())
 	w.compare(end)
 	t.Logf("%d killed; %d entries and %d heads were shown as final; %d calls answered, %d cut off", kills, len(w.entries), len(w.heads), w.answered, w.cut)
 	if w.answered < 5*kills {

@@ -2,6 +2,7 @@ package field
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,6 +70,8 @@ type site struct {
 // plan says what network a test wants.
 type plan struct {
 	members int            // the demo's four departments, then more without data
+	spare   int            // places for members that join later
+	beat    int            // seconds; 0 for 5
 	data    bool           // with datasets, policies and agreements
 	weather *relay.Weather // between any two members; nil: a direct link
 	seed    uint64         // of the weather
@@ -90,10 +93,10 @@ func newSite(t *testing.T, p plan) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, ground: newGround(t, p.members), program: path}
+	s := &site{t: t, ground: newGround(t, p.members+p.spare), program: path}
 	s.openRelay(p)
 	m := keys.Metadata()
-	s.Network, err = demo.Build(demo.Options{Dir: t.TempDir(), Program: path, KeysDir: keysDir, VerifyingKey: keys.VerifyingKey(), Beat: 5,
+	s.Network, err = demo.Build(demo.Options{Dir: t.TempDir(), Program: path, KeysDir: keysDir, VerifyingKey: keys.VerifyingKey(), Beat: cmp.Or(p.beat, 5),
 		Circuit: network.Circuit{ID: m.CircuitID, VerifyingKey: m.VerifyingKeySHA256, Kind: m.Kind}, Schemes: demo.Schemes,
 		Members: departments(p.members), Progress: func(stage string) { t.Log(stage) }, Place: s.placer()})
 	if err != nil {
@@ -223,9 +226,13 @@ func (s *site) mustDeclare(i int, name string) uint64 {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
+	started := time.Now()
 	index, err := s.declare(ctx, i, name, "Made by a test")
 	if err != nil {
 		s.t.Fatalf("an entry at %s: %v", s.Nodes[i].Name, err)
+	}
+	if took := time.Since(started); took > patience/10 {
+		s.t.Logf("entry %s at %s: final only after %.1f s", name, s.Nodes[i].Name, took.Seconds())
 	}
 	return index
 }
@@ -259,11 +266,16 @@ func (s *site) mustHeads(i int) map[string]api.Head {
 // eventually repeats a look until it shows nothing to complain about.
 func (s *site) eventually(what string, look func() error) {
 	s.t.Helper()
-	var err error
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		if err = look(); err == nil {
+	var err, last error
+	started := time.Now()
+	for time.Since(started) < patience {
+		if last, err = err, look(); err == nil {
+			if took := time.Since(started); took > patience/10 {
+				s.t.Logf("%s: only after %.1f s; before that: %v", what, took.Seconds(), last)
+			}
 			return
 		}
+		time.Sleep(100 * time.Millisecond)
 	}
 	s.t.Fatalf("%s: %v", what, err)
 }

@@ -64,7 +64,7 @@ func TestPartitions(t *testing.T) {
 	}
 	stuck()
 	s.agree()
-	s.audit()
+	s.audit(s.Config.Bytes())
 }
 
 // begin sends an entry to each of some members that cannot be final now. The function it returns waits until each is final at every
