@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -34,7 +36,7 @@ func (s *Store) openFenced(r *replica, f network.Fence) error {
 	}
 	r.fence = f
 	r.files, err = s.openAt(r, end)
-	if errors.Is(err, ErrCorrupt) && end.N > 0 {
+	if errors.Is(err, ErrCorrupt) && end.N > 0 && !unreadable(err) {
 		s.log.Warn("fenced log is fetched again", "origin", r.origin, "error", err)
 		var empty tlog.Hash
 		if empty, err = tlog.TreeHash(0, nil); err != nil {
@@ -50,6 +52,12 @@ func (s *Store) openFenced(r *replica, f network.Fence) error {
 		r.final = end
 	}
 	return nil
+}
+
+// unreadable says that files are there and cannot be read, perhaps only now: no reason to throw them away.
+func unreadable(err error) bool {
+	var path *fs.PathError
+	return errors.As(err, &path) && !errors.Is(err, fs.ErrNotExist)
 }
 
 // openAt opens the tiles at one tree and takes the facts of its entries.
@@ -102,13 +110,13 @@ type Want struct {
 }
 
 // Wants lists the logs whose entries should be pulled from any member: heads were heard of that are ahead of what is here,
-// or the log is fenced and incomplete. Pull from Stored on.
+// or checkpoints where a proposal would fence a log, or the log is fenced and incomplete. Pull from Stored on.
 func (s *Store) Wants() []Want {
 	var out []Want
 	for _, origin := range s.order {
 		r := s.replicas[origin]
 		r.write.Lock()
-		size := r.target()
+		size := s.target(r)
 		if int64(size) > r.files.Size() {
 			out = append(out, Want{origin, size})
 		}
@@ -117,9 +125,46 @@ func (s *Store) Wants() []Want {
 	return out
 }
 
+// noteFences notes where the proposals that are known would fence logs. Mirrors fetch what they lack up to there, though it was
+// never final and the log's owner, who brought it only to some of them, is gone: no mirror votes for what it does not hold.
+func (s *Store) noteFences() {
+	known := s.Succession()
+	ends := make(map[string][]tlog.Tree)
+	for _, p := range []*network.Proposal{known.Proposal, known.Rival} {
+		if p == nil {
+			continue
+		}
+		next, err := p.Verify(s.cfg)
+		if err != nil {
+			continue
+		}
+		for _, f := range next.Fences {
+			if _, old := s.cfg.Fence(f.Origin); !old {
+				ends[f.Origin] = append(ends[f.Origin], f.Tree())
+			}
+		}
+	}
+	s.mu.Lock()
+	s.ends = ends
+	s.mu.Unlock()
+}
+
+// wouldEnd says whether a proposal that is known would fence a log at the tree of this checkpoint.
+func (s *Store) wouldEnd(c note.Checkpoint) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.Tree.N > 0 && slices.Contains(s.ends[c.Origin], c.Tree)
+}
+
 // target is how far this log should be pulled, 0 if nothing is awaited. Call with write held.
-func (r *replica) target() uint64 {
+func (s *Store) target(r *replica) uint64 {
 	if r.fence.Origin == "" {
+		if s.wouldEnd(r.floor) {
+			r.end = r.floor
+		}
+		if r.end.Tree.N > r.verified.N {
+			return max(uint64(r.wanted.c.Tree.N), uint64(r.end.Tree.N))
+		}
 		return uint64(r.wanted.c.Tree.N)
 	}
 	if r.verified.N == r.fence.Size {

@@ -78,6 +78,11 @@ func (s *Store) keepEvidence(e evidence.Evidence) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	s.evidenceMu.Lock()
+	defer s.evidenceMu.Unlock()
+	if err := s.Failure(); errors.Is(err, ErrClosed) {
+		return false, err
+	}
 	if s.covered(found) {
 		return false, nil
 	}

@@ -107,6 +107,8 @@ func (s *Store) addOutside(origin string, old int64, proof []tlog.Hash, signed [
 	if old > c.Tree.N {
 		return nil, 0, fmt.Errorf("%w: old size %d, the checkpoint's is %d", note.ErrRequest, old, c.Tree.N)
 	}
+	r.write.Lock() // Close waits for it
+	defer r.write.Unlock()
 	if err := s.compareHere(r, c); err != nil {
 		return nil, 0, err
 	}
@@ -125,10 +127,8 @@ func (s *Store) addOutside(origin string, old int64, proof []tlog.Hash, signed [
 }
 
 // compareHere compares a checkpoint that a stranger holds with the entries here, if they reach as far: it may show that
-// the owner signed two histories.
+// the owner signed two histories. Call with r.write held.
 func (s *Store) compareHere(r *replica, c note.Checkpoint) error {
-	r.write.Lock()
-	defer r.write.Unlock()
 	if c.Tree.N > r.verified.N {
 		return nil
 	}

@@ -146,15 +146,23 @@ func (s *Store) addHead(h Head) (bool, error) {
 		return false, s.stopping(fmt.Errorf("%w: others hold size %d, here are %d", ErrRolledBack, c.Tree.N, size))
 	case r.fence.Origin != "" && c.Tree.N > r.fence.Size:
 		return false, ErrFenced
-	case s.Halted(r.origin) && c.Tree.N > r.final.N:
-		return false, ErrHalted
 	case c.Tree.N > size:
 		if c.Tree.N > r.wanted.c.Tree.N {
 			r.wanted = head
 		}
 		return true, nil
 	}
-	return s.reach(r, head)
+	behind, err := s.reach(r, head)
+	if err == nil && !behind && s.halts(r, c.Tree) {
+		err = ErrHalted
+	}
+	return behind, err
+}
+
+// halts says that a head must not become final, since its log is halted. Its entries are kept nevertheless: a mirror votes for
+// no fence of what it does not hold. Call with write held.
+func (s *Store) halts(r *replica, tree tlog.Tree) bool {
+	return r != s.own && tree.N > r.final.N && s.Halted(r.origin)
 }
 
 // A verifiedHead is a head whose signatures verify: the configuration that it is final by, what the owner signed, and who
@@ -208,7 +216,7 @@ func (s *Store) reach(r *replica, head verifiedHead) (behind bool, err error) {
 		s.contradicted(r, c)
 		return false, fmt.Errorf("%w: root at size %d", ErrInconsistent, c.Tree.N)
 	}
-	if r == s.own || c.Tree.N < r.final.N || head.cfg.Version < r.version {
+	if r == s.own || c.Tree.N < r.final.N || head.cfg.Version < r.version || s.halts(r, c.Tree) {
 		return false, nil // the owner gathers its own heads; an older one tells nothing new
 	}
 	return false, s.finish(r, c, head.cosigs, head.cfg)
@@ -254,7 +262,7 @@ func (s *Store) addEntries(origin string, e Entries) error {
 	if err := s.arrived(r); err != nil {
 		return err
 	}
-	target := int64(r.target())
+	target := int64(s.target(r))
 	if target == 0 || e.From > uint64(r.files.Size()) {
 		return fmt.Errorf("%w: stored %d, wanted %d, given from %d", ErrGap, r.files.Size(), target, e.From)
 	}
@@ -277,5 +285,22 @@ func (s *Store) arrived(r *replica) error {
 	if r.fence.Origin != "" {
 		return s.reachFence(r)
 	}
-	return s.reachWanted(r)
+	if err := s.reachWanted(r); err != nil {
+		return err
+	}
+	return s.reachEnd(r)
+}
+
+// reachEnd verifies the entries of a log up to where a proposal would fence it, by the checkpoint that its owner signed there.
+// Call with r.write held.
+func (s *Store) reachEnd(r *replica) error {
+	end := r.end
+	if end.Tree.N <= r.verified.N || r.files.Size() < end.Tree.N {
+		return nil
+	}
+	verdict, err := r.settle(end)
+	if err == nil && verdict != core.Agree {
+		err = ErrEntries
+	}
+	return err
 }

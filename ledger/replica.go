@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -32,6 +33,7 @@ type replica struct {
 	head0  string        // path of the final head's file
 	fence  network.Fence // where a configuration ended this log; zero for one that goes on
 	pins   []tlog.Tree   // trees that a cosigned one must contain, from the chain of configurations; ascending
+	before tlog.Tree     // the largest that any of this member's mirror keys had cosigned when the store was opened
 	files  *tiles.Log
 	facts  *view.Log      // of the first verified.N entries
 	mirror *signer.Mirror // nil if this member is no mirror
@@ -41,6 +43,7 @@ type replica struct {
 	wanted verifiedHead    // the largest final head heard of whose entries are missing. Under write.
 	bounds []tlog.Tree     // those of pins that no cosigned tree is known to contain yet. Under write.
 	floor  note.Checkpoint // the largest checkpoint that somebody holds and that is not here. Under write.
+	end    note.Checkpoint // one that somebody holds of where a proposal would fence this log. Under write.
 
 	mu       sync.RWMutex // guards what follows; taken last
 	verified tlog.Tree
@@ -70,7 +73,15 @@ func (s *Store) loadReplica(o Options, me network.Member, origin string) (*repli
 	if err != nil {
 		return nil, err
 	}
+	for _, tree := range known {
+		if tree.N > r.before.N {
+			r.before = tree
+		}
+	}
 	known = append(known, r.final)
+	if r.signed.Tree.N > 0 {
+		known = append(known, r.signed.Tree)
+	}
 	if me.Mirror {
 		mirror, err := s.loadMirror(o, me, origin)
 		if err != nil {
@@ -145,7 +156,7 @@ func (s *Store) ownPins(r *replica) error {
 func (s *Store) loadMirror(o Options, me network.Member, origin string) (*signer.Mirror, error) {
 	name := me.MirrorName()
 	path := s.disk.Path("signer", "mirror"+generation(name), escape(origin)+".json")
-	fresh, err := s.newMirror(me)
+	fresh, err := s.newMirror(me, origin)
 	if err == nil {
 		err = s.firstState(path, "mirror", origin, fresh)
 	}
@@ -163,31 +174,49 @@ func generation(name string) string {
 	return ""
 }
 
-// newMirror says whether this member's mirror key has never signed: the configuration in force is the first with it, and
-// its states were not all created yet.
-func (s *Store) newMirror(me network.Member) (bool, error) {
-	before, ok := s.chain.At(s.cfg.Version - 1)
-	if !ok {
-		return false, nil
+// newMirror says whether this member's mirror key has never signed for a log: no version before the one in force had both,
+// and by this one its states were not all created yet. Of a configuration that was pinned out of band nothing before it is
+// known: there a key of a later generation is new if no states of its were ever created.
+func (s *Store) newMirror(me network.Member, origin string) (bool, error) {
+	versions := s.chain.Versions()
+	if len(versions) == 1 {
+		if generation(me.MirrorName()) == "" {
+			return false, nil
+		}
+		names, err := s.disk.List(filepath.Dir(s.createdPath(me)))
+		return !slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, created) }), err
 	}
-	if was, ok := before.Member(me.Name); ok && was.Mirror && was.MirrorKey == me.MirrorKey {
-		return false, nil
+	for _, v := range slices.Backward(versions[:len(versions)-1]) {
+		was, ok := v.Member(me.Name)
+		if !ok || !was.Mirror || was.MirrorKey != me.MirrorKey {
+			continue
+		}
+		if _, ok := v.Owner(origin); ok {
+			return false, nil
+		}
 	}
-	created, err := s.disk.Exists(s.createdPath(me))
-	return !created, err
+	known, err := s.disk.Exists(s.createdPath(me))
+	return !known, err
 }
+
+// created begins the name of a file that says that all states of a mirror key are there.
+const created = "created"
 
 func (s *Store) createdPath(me network.Member) string {
-	return s.disk.Path("signer", "mirror"+generation(me.MirrorName()), "created")
+	return s.disk.Path("signer", "mirror"+generation(me.MirrorName()), fmt.Sprintf("%s-%d", created, s.cfg.Version))
 }
 
-// mirrorCreated notes that all states of a new mirror key are there, so that one that is missing later was lost.
+// mirrorCreated notes that all states of a mirror key are there by this version, so that one that is missing later was lost.
 func (s *Store) mirrorCreated(me network.Member) error {
-	fresh, err := s.newMirror(me)
-	if err != nil || !fresh || !me.Mirror {
+	if !me.Mirror {
+		return nil
+	}
+	path := s.createdPath(me)
+	known, err := s.disk.Exists(path)
+	if err != nil || known {
 		return err
 	}
-	return s.disk.Write(tiles.File{Path: s.createdPath(me), Data: []byte(me.MirrorKey + "\n")})
+	return s.disk.Write(tiles.File{Path: path, Data: []byte(me.MirrorKey + "\n")})
 }
 
 // loadOwner reads the owner's state and compares it with what else this folder knows of the own log.
@@ -241,10 +270,28 @@ func (s *Store) readHead(r *replica) error {
 		return fmt.Errorf("reading final head: %w", err)
 	}
 	cfg, c, cosigs, err := s.finalBy(r.origin, data)
+	if err != nil && s.chain.Pinned().Version > 1 {
+		return s.readOldHead(r, data)
+	}
 	if err != nil {
 		return fmt.Errorf("reading final head: %w: not signed as the configuration demands", errors.Join(ErrCorrupt, err))
 	}
 	r.setHead(c, cosigs, cfg)
+	return nil
+}
+
+// readOldHead takes a head that is final by a version before the one that was pinned here, out of band, whose mirrors are not
+// known any more: its entries are kept, and it is to become final again.
+func (s *Store) readOldHead(r *replica, data []byte) error {
+	if _, fenced := s.cfg.Fence(r.origin); fenced {
+		return nil // the configuration says what counts
+	}
+	c, err := note.VerifyOwner(s.cfg, r.origin, data)
+	if err != nil {
+		return fmt.Errorf("reading final head: %w: not its owner's", errors.Join(ErrCorrupt, err))
+	}
+	s.log.Warn("head is not final by the configurations that are known", "origin", r.origin, "size", c.Tree.N)
+	r.signed = c
 	return nil
 }
 
@@ -367,15 +414,19 @@ func (r *replica) settle(c note.Checkpoint) (core.Verdict, error) {
 // verify takes the facts of the entries up to a checkpoint whose root they are known to hash to.
 func (r *replica) verify(c note.Checkpoint) error {
 	tree := c.Tree
+	var fresh []entry.Entry
 	for from := r.verified.N; from < tree.N; {
 		entries, err := r.files.Entries(from, tree.N, MaxPushBytes)
 		if err != nil {
 			return err
 		}
 		for _, raw := range entries {
-			r.facts.Add(decode(raw))
+			fresh = append(fresh, decode(raw))
 		}
 		from += int64(len(entries))
+	}
+	for _, e := range fresh { // all or, if one cannot be read, none
+		r.facts.Add(e)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -46,11 +46,11 @@ func (s *Store) Cosigned(mirror string, r PushReply) error {
 	if !ok || !m.Mirror || mirror == s.member {
 		return fmt.Errorf("taking answer of %q: not another mirror", mirror)
 	}
+	s.sendMu.Lock()
+	defer s.sendMu.Unlock()
 	if err := s.Failure(); err != nil {
 		return err
 	}
-	s.sendMu.Lock()
-	defer s.sendMu.Unlock()
 	if len(r.Cosignature) == 0 {
 		defer s.wake() // there may be entries to send from where it stands
 		if err := s.sending.Stands(mirror, r.Have); err != nil {

@@ -114,6 +114,9 @@ func (s *Store) stand(member string, data []byte) error {
 	if r == s.own {
 		return s.stopping(fmt.Errorf("%w: others hold size %d, here are %d", ErrRolledBack, c.Tree.N, r.verified.N))
 	}
+	if s.wouldEnd(c) {
+		r.end = c
+	}
 	if c.Tree.N > r.floor.Tree.N && r.owner != member {
 		r.floor = c
 	}

@@ -112,6 +112,8 @@ type Store struct {
 	changeMu sync.Mutex
 	ballot   *signer.Ballot // nil if this member is no mirror
 
+	evidenceMu sync.Mutex // held while evidence is written; taken after a replica's write lock and before mu
+
 	heard chan struct{} // closed once a quorum of mirrors was heard
 
 	mu         sync.Mutex
@@ -120,12 +122,13 @@ type Store struct {
 	told       map[string]bool
 	started    bool // heard is closed
 	clock      *core.Clock
-	evidence   map[string]kept  // by ID
-	halted     map[string]bool  // origins
-	frozen     bool             // this mirror cosigns nothing by this configuration any more
-	limits     map[string]int64 // sizes beyond which logs are not cosigned, for this mirror voted for fences there
-	limited    bool             // limits are those of what this mirror voted for
-	limitedBy  string           // its digest, once they are
+	evidence   map[string]kept        // by ID
+	halted     map[string]bool        // origins
+	frozen     bool                   // this mirror cosigns nothing by this configuration any more
+	limits     map[string]int64       // sizes beyond which logs are not cosigned, for this mirror voted for fences there
+	ends       map[string][]tlog.Tree // by origin: where the proposals that are known would fence logs
+	limited    bool                   // limits are those of what this mirror voted for
+	limitedBy  string                 // its digest, once they are
 	succession *network.Succession
 }
 
@@ -302,7 +305,7 @@ func (s *Store) release() error {
 	return errors.Join(err, s.lock.Release())
 }
 
-// Close ends the use of the folder. Calls that wait return ErrClosed.
+// Close ends the use of the folder, once those who write there have finished. Calls that wait return ErrClosed.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if errors.Is(s.failure, ErrClosed) {
@@ -312,12 +315,16 @@ func (s *Store) Close() error {
 	s.failure = errors.Join(ErrClosed, s.failure)
 	s.mu.Unlock()
 	s.wake()
+	s.changeMu.Lock()
+	defer s.changeMu.Unlock()
 	for _, origin := range s.order { // let those who write finish
 		s.replicas[origin].write.Lock()
 		defer s.replicas[origin].write.Unlock()
 	}
 	s.sendMu.Lock()
 	defer s.sendMu.Unlock()
+	s.evidenceMu.Lock()
+	defer s.evidenceMu.Unlock()
 	return s.release()
 }
 

@@ -95,6 +95,7 @@ func (s *Store) loadSuccession(o Options, me network.Member) error {
 		s.log.Warn("part of the succession not used", "error", err)
 	}
 	s.limitFenced()
+	s.noteFences()
 	return nil
 }
 
@@ -138,11 +139,11 @@ func (s *Store) vote(digest string) error {
 	if s.ballot == nil {
 		return ErrNotMirror
 	}
+	s.changeMu.Lock()
+	defer s.changeMu.Unlock()
 	if err := s.maySign(); err != nil {
 		return err
 	}
-	s.changeMu.Lock()
-	defer s.changeMu.Unlock()
 	next, ok := s.proposed()
 	if !ok || next.Digest() != digest {
 		return fmt.Errorf("%w: the proposal that is known has another digest, or there is none", ErrProposal)
@@ -175,11 +176,22 @@ func (s *Store) castVote(next *network.Configuration) (network.Vote, error) {
 
 // mergeVote adds this mirror's vote to what is known. Call with changeMu held.
 func (s *Store) mergeVote(v network.Vote) error {
-	known := s.Succession()
-	if known.Proposal == nil || known.Proposal.Digest() != v.Digest {
+	p, ok := s.document(v.Digest)
+	if !ok {
 		return nil // voted for before the proposal was lost: it will be told again
 	}
-	return s.merge(&network.Succession{Proposal: known.Proposal, Votes: []network.Vote{v}})
+	return s.merge(&network.Succession{Proposal: p, Votes: []network.Vote{v}})
+}
+
+// document returns the proposal with a digest, be it the one that is preferred now or its rival.
+func (s *Store) document(digest string) (*network.Proposal, bool) {
+	known := s.Succession()
+	for _, p := range []*network.Proposal{known.Proposal, known.Rival} {
+		if p != nil && p.Digest() == digest {
+			return p, true
+		}
+	}
+	return nil, false
 }
 
 // proposed returns the document of the proposal that is known.
@@ -227,21 +239,30 @@ func (s *Store) holdFences(next *network.Configuration) (release func(), err err
 	return release, nil
 }
 
-// within says whether a fence keeps all that this mirror cosigned or knows to be final, which an earlier committee may have
-// made so, and nothing that is not here. Call with write held.
+// within says whether a fence keeps all that this mirror cosigned with any of its keys or knows to be final, which an earlier
+// committee may have made so, what was handed over of it as far as it is here, and nothing that is not here. Call with write held.
 func (r *replica) within(f network.Fence) error {
 	end, err := fenceTree(f)
 	if err != nil {
 		return err
 	}
-	if r.mirror != nil && r.mirror.State().Tree.N > end.N {
-		return fmt.Errorf("%w: this mirror cosigned size %d of %q, the fence ends it at %d", ErrProposal, r.mirror.State().Tree.N, f.Origin, end.N)
+	cosigned := r.before.N
+	if r.mirror != nil {
+		cosigned = max(cosigned, r.mirror.State().Tree.N)
+	}
+	if cosigned > end.N {
+		return fmt.Errorf("%w: this mirror cosigned size %d of %q, the fence ends it at %d", ErrProposal, cosigned, f.Origin, end.N)
 	}
 	r.mu.RLock()
-	final := r.final.N
+	final := max(r.final.N, r.wanted.c.Tree.N)
 	r.mu.RUnlock()
 	if final > end.N {
 		return fmt.Errorf("%w: size %d of %q is final, the fence ends it at %d", ErrProposal, final, f.Origin, end.N)
+	}
+	for _, pin := range r.pins { // one that is not here may be a liar's, and its entries nowhere
+		if have, err := r.files.Tree(min(pin.N, r.verified.N)); err == nil && have == pin && pin.N > end.N {
+			return fmt.Errorf("%w: size %d of %q was handed over, the fence ends it at %d", ErrProposal, pin.N, f.Origin, end.N)
+		}
 	}
 	if r.verified.N < end.N {
 		return fmt.Errorf("%w: the fence of %q keeps %d entries, here are %d; try again when they have arrived", ErrProposal, f.Origin, end.N, r.verified.N)
@@ -323,6 +344,7 @@ func (s *Store) merge(other *network.Succession) error {
 		if err := s.saveSuccession(next); err != nil {
 			return err
 		}
+		s.noteFences()
 		s.wake()
 	}
 	return errors.Join(problem, s.proceed(next))
@@ -350,6 +372,9 @@ func (s *Store) proceed(known *network.Succession) error {
 func (s *Store) resumeSuccession() error {
 	s.changeMu.Lock()
 	defer s.changeMu.Unlock()
+	if err := s.Failure(); err != nil {
+		return err
+	}
 	if s.ballot != nil && s.ballot.Voted() != nil {
 		if err := s.mergeVote(*s.ballot.Voted()); err != nil {
 			return err
