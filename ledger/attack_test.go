@@ -16,6 +16,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/ledger/signer"
 	"github.com/grille-gateway/grille/ledger/tiles"
 )
 
@@ -548,5 +549,49 @@ func TestFactsAreTakenOnceThoughReadingFails(t *testing.T) {
 	}
 	if n := s.replicas[tax].facts.Size(); n != 600 {
 		t.Errorf("facts of %d entries of 600", n)
+	}
+}
+
+// A mirror does not forget what others hold because it could not cosign the tree that contained it: it signs none that is
+// smaller afterwards.
+func TestFloorStaysUntilItIsCosigned(t *testing.T) {
+	c := newCluster(t)
+	tax := c.cfg.Origin("GOV/tax")
+	all := rawEntries(t, 1, 10)
+	s := c.stores["GOV/civil"]
+	push := func(from, to int) error {
+		reply, err := s.AddCheckpoint(Push{tax, forge(t, tax, "GOV/tax", all[:to]), uint64(from), all[from:to]})
+		if err == nil && len(reply.Cosignature) == 0 {
+			t.Fatalf("size %d: no answer", to)
+		}
+		return err
+	}
+	if err := push(0, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Hear("GOV/benefits", nil, [][]byte{forge(t, tax, "GOV/tax", all)}); err != nil {
+		t.Fatal(err)
+	}
+	c.clock.add(-time.Minute)
+	if err := push(1, 10); !errors.Is(err, signer.ErrClock) {
+		t.Fatal(err)
+	}
+	c.clock.add(time.Minute)
+	if err := push(9, 9); !errors.Is(err, ErrStale) {
+		t.Fatalf("cosigns a smaller tree than others hold: %v", err)
+	}
+	if err := push(10, 10); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An owner whose log has another root than what was handed over of it signs nothing.
+func TestOwnLogMustContainWhatWasHandedOver(t *testing.T) {
+	c := newCluster(t)
+	s := c.stores["GOV/tax"]
+	c.append("GOV/tax", batchEntry(1), batchEntry(2))
+	s.own.pins = []tlog.Tree{{N: 1, Hash: tlog.Hash{1}}}
+	if err := s.ownPins(s.own); !errors.Is(err, ErrRolledBack) {
+		t.Fatal(err)
 	}
 }

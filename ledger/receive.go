@@ -91,6 +91,9 @@ func (s *Store) extend(r *replica, c note.Checkpoint, p Push) ([]byte, error) {
 		return nil, err
 	}
 	line, _, err := r.mirror.Cosign(cp, note.Assemble(c, nil), r.files, s.now(), ClockAllowance)
+	if err == nil {
+		r.rise()
+	}
 	if errors.Is(err, signer.ErrInconsistent) {
 		err = fmt.Errorf("%w: %w", ErrInconsistent, err)
 	}

@@ -142,11 +142,18 @@ func (s *Store) resume(r *replica, data []byte) {
 	}
 }
 
-// ownPins refuses an own log that lacks what a quorum handed over of it.
+// ownPins refuses an own log that lacks what was handed over of it, for its owner signed that.
 func (s *Store) ownPins(r *replica) error {
 	for _, pin := range r.pins {
 		if pin.N > r.verified.N {
 			return fmt.Errorf("%w: size %d was handed over, here are %d", ErrRolledBack, pin.N, r.verified.N)
+		}
+		have, err := r.files.Tree(pin.N)
+		if err != nil {
+			return err
+		}
+		if have != pin {
+			return fmt.Errorf("%w: another root of size %d was handed over", ErrRolledBack, pin.N)
 		}
 	}
 	return nil

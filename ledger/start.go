@@ -141,31 +141,31 @@ func (s *Store) compareRoot(r *replica, c note.Checkpoint) error {
 }
 
 // above refuses a tree that this member must not cosign because somebody holds a larger one, or one that it does not
-// contain. What a cosigned tree contains, all later ones do. Call with r.write held and the tree's entries verified.
+// contain. Call with r.write held and the tree's entries verified.
 func (s *Store) above(r *replica, tree tlog.Tree) error {
-	for len(r.bounds) > 0 {
-		if err := r.contains(tree, r.bounds[0]); err != nil {
-			if data, ok := s.pinned(r.origin, r.bounds[0]); ok && errors.Is(err, ErrInconsistent) {
+	for _, bound := range r.bounds {
+		if err := r.contains(tree, bound); err != nil {
+			if data, ok := s.pinned(r.origin, bound); ok && errors.Is(err, ErrInconsistent) {
 				if c, perr := note.Parse(data); perr == nil {
 					s.contradicted(r, c)
 				}
 			}
 			return err
 		}
-		r.bounds = r.bounds[1:]
 	}
 	if r.floor.Tree.N == 0 {
 		return nil
 	}
 	err := r.contains(tree, r.floor.Tree)
-	switch {
-	case err == nil:
-		r.floor = note.Checkpoint{}
-	case errors.Is(err, ErrInconsistent):
+	if errors.Is(err, ErrInconsistent) {
 		s.contradicted(r, r.floor)
 	}
 	return err
 }
+
+// rise forgets what a tree contains that was found to be above it and is cosigned now: all later ones contain it too. Call
+// with r.write held.
+func (r *replica) rise() { r.bounds, r.floor = nil, note.Checkpoint{} }
 
 // contains refuses a tree that does not contain another. Call with the tree's entries verified.
 func (r *replica) contains(tree, part tlog.Tree) error {
