@@ -595,3 +595,32 @@ func TestOwnLogMustContainWhatWasHandedOver(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A mirror that was told of a final head, as after it lost what it had cosigned of it, cosigns nothing smaller and nothing that
+// does not contain it, though the head's entries are not here yet.
+func TestNothingIsCosignedBelowAFinalHead(t *testing.T) {
+	c := newCluster(t)
+	const owner = "GOV/tax"
+	tax := c.cfg.Origin(owner)
+	c.append(owner, batchEntry(1), batchEntry(2), batchEntry(3))
+	c.pushAll(owner, "GOV/benefits", "GOV/health")
+	head := c.final(owner, owner)
+	good, err := c.stores[owner].Read(tax, 0, 3)
+	if err != nil || head.Size != 3 {
+		t.Fatal(head.Size, err)
+	}
+	s := c.stores["GOV/civil"]
+	if err := s.Hear("GOV/benefits", []Head{head}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if reply, err := s.AddCheckpoint(Push{tax, forge(t, tax, owner, good[:1]), 0, good[:1]}); !errors.Is(err, ErrStale) {
+		t.Errorf("smaller: %s %v", reply.Cosignature, err)
+	}
+	other := append(append([][]byte{}, good[:1]...), rawEntries(t, 50, 3)...)
+	if reply, err := s.AddCheckpoint(Push{tax, forge(t, tax, owner, other), 1, other[1:]}); !errors.Is(err, ErrInconsistent) {
+		t.Errorf("another history: %s %v", reply.Cosignature, err)
+	}
+	if len(s.Evidence()) != 1 {
+		t.Error("no evidence")
+	}
+}

@@ -153,14 +153,18 @@ func (s *Store) above(r *replica, tree tlog.Tree) error {
 			return err
 		}
 	}
-	if r.floor.Tree.N == 0 {
-		return nil
+	for _, held := range []note.Checkpoint{r.wanted.c, r.floor} {
+		if held.Tree.N == 0 {
+			continue
+		}
+		if err := r.contains(tree, held.Tree); err != nil {
+			if errors.Is(err, ErrInconsistent) {
+				s.contradicted(r, held)
+			}
+			return err
+		}
 	}
-	err := r.contains(tree, r.floor.Tree)
-	if errors.Is(err, ErrInconsistent) {
-		s.contradicted(r, r.floor)
-	}
-	return err
+	return nil
 }
 
 // rise forgets what a tree contains that was found to be above it and is cosigned now: all later ones contain it too. Call
