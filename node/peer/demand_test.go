@@ -251,3 +251,42 @@ func TestFormerKey(t *testing.T) {
 		}
 	}
 }
+
+// A stolen former key must not take the place of the member's own connection.
+func TestFormerKeyDisplacesNothing(t *testing.T) {
+	net := testNetwork(t, "a", "b")
+	net.Members[1].Former = []ed25519.PublicKey{testKey("b before").Public().(ed25519.PublicKey)}
+	var downs atomic.Int32
+	a := startNode(t, net, "a", func(o *Options) {
+		o.OnChange = func(_ string, up bool) {
+			if !up {
+				downs.Add(1)
+			}
+		}
+	})
+	b := startNode(t, net, "b", nil)
+	eventually(t, 10*time.Second, "up", func() bool { return a.Up("b") && b.Up("a") })
+	time.Sleep(500 * time.Millisecond)
+	before := downs.Load()
+	for range 3 {
+		conn, err := raw(t, a, "b before", ALPN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := say(t, conn, hello{"test", net.Digest, "b", "00"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+		if !a.Up("b") {
+			t.Error("displaced at a")
+		}
+		_, err = a.Call(t.Context(), "b", KindQuery, nil)
+		var refusal *RemoteError
+		if err != nil && !errors.As(err, &refusal) {
+			t.Errorf("call: %v", err)
+		}
+	}
+	if n := downs.Load() - before; n > 0 {
+		t.Errorf("the member went down %d times", n)
+	}
+}

@@ -286,7 +286,7 @@ func (nb *neighbour) dial() error {
 	var former bool // set before Dial returns
 	conf := tlsConfig(n.cert.Certificate, func(key ed25519.PublicKey) error {
 		var holder *neighbour
-		if holder, former = n.holder(key); holder != nb { // a member's key, but another member's, is refused too
+		if holder, former = n.holder(key); holder == nil || holder.member.Name != nb.member.Name { // a member's key, but another member's, is refused too
 			return errPin
 		}
 		return nil

@@ -68,7 +68,7 @@ type Node struct {
 	listener    *quic.Listener
 	neighbours  map[string]*neighbour // by member name; fixed after Listen
 	byKey       map[string]*neighbour // by transport key; fixed after Listen
-	byFormer    map[string]*neighbour // by a transport key of an earlier version; fixed after Listen
+	byFormer    map[string]*neighbour // by a transport key of an earlier version: of its own, never dialled; fixed after Listen
 	hellos      chan struct{}         // slots for connections before their hello
 	bodies      budget                // bytes of all requests and replies
 	windows     *windows
@@ -143,8 +143,8 @@ func (n *Node) learnMembers() error {
 			return fmt.Errorf("opening peer node: member %s: name or transport key twice", m.Name)
 		}
 		n.neighbours[m.Name], n.byKey[string(m.Key)] = nb, nb
-		for _, key := range m.Former {
-			n.byFormer[string(key)] = nb
+		for _, key := range m.Former { // apart, so that a stolen key takes no place of the member's own connections
+			n.byFormer[string(key)] = newNeighbour(n, m)
 		}
 	}
 	if !known {
@@ -303,15 +303,19 @@ func (n *Node) Close() error {
 	n.closed = true
 	n.mu.Unlock()
 	n.cancel()
-	for _, nb := range n.neighbours {
-		nb.closeAll(codeGoodbye, "closing")
-	}
+	n.closeLinks()
 	err := n.listener.Close()
 	n.tasks.Wait()
-	for _, nb := range n.neighbours { // links that came up while the others were being closed
-		nb.closeAll(codeGoodbye, "closing")
-	}
+	n.closeLinks() // that came up while the others were being closed
 	return errors.Join(err, n.transport.Close(), n.transport.Conn.Close())
+}
+
+func (n *Node) closeLinks() {
+	for _, table := range []map[string]*neighbour{n.neighbours, n.byFormer} {
+		for _, nb := range table {
+			nb.closeAll(codeGoodbye, "closing")
+		}
+	}
 }
 
 // Codes of an application close, wire format.
