@@ -65,9 +65,7 @@ func set[T any](field, value *T) {
 }
 
 func (c *Configuration) changeMembers(change Change) error {
-	at := func(name string) int {
-		return slices.IndexFunc(c.Members, func(m Member) bool { return m.Name == name })
-	}
+	at := c.indexOf
 	for _, name := range change.Remove {
 		i := at(name)
 		if i < 0 {
@@ -97,14 +95,23 @@ func (c *Configuration) changeMembers(change Change) error {
 		card.Member.Mirror = false
 		c.Members = append(c.Members, card.Member)
 	}
-	for _, name := range slices.Sorted(maps.Keys(change.Mirrors)) {
-		i := at(name)
+	return c.changeMirrors(change.Mirrors)
+}
+
+func (c *Configuration) changeMirrors(mirrors map[string]bool) error {
+	for _, name := range slices.Sorted(maps.Keys(mirrors)) {
+		i := c.indexOf(name)
 		if i < 0 {
 			return refuse("change.mirrors", name, "the name of a member")
 		}
-		c.Members[i].Mirror = change.Mirrors[name]
+		c.Members[i].Mirror = mirrors[name]
 	}
 	return nil
+}
+
+// indexOf finds a member while the list is not sorted; -1 if there is none.
+func (c *Configuration) indexOf(name string) int {
+	return slices.IndexFunc(c.Members, func(m Member) bool { return m.Name == name })
 }
 
 func (c *Configuration) checkCard(card Card) error {

@@ -82,12 +82,9 @@ A new log key begins a new log: the present one ends at the fence that the next 
 the gateway's folder was restored from a copy, rotate and have the network changed at once.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			dir := config.Folder(args[0])
-			var roles []config.Role
-			for _, name := range names {
-				if !slices.Contains(config.Roles(), config.Role(name)) || slices.Contains(roles, config.Role(name)) {
-					return usagef("--role is %q: write log, mirror, transport or query, each once", name)
-				}
-				roles = append(roles, config.Role(name))
+			roles, err := parseRoles(names)
+			if err != nil {
+				return err
 			}
 			settings, err := config.Load(dir)
 			if err != nil {
@@ -113,6 +110,17 @@ the gateway's folder was restored from a copy, rotate and have the network chang
 		panic("grille: " + err.Error())
 	}
 	return c
+}
+
+func parseRoles(names []string) ([]config.Role, error) {
+	var roles []config.Role
+	for _, name := range names {
+		if !slices.Contains(config.Roles(), config.Role(name)) || slices.Contains(roles, config.Role(name)) {
+			return nil, usagef("--role is %q: write log, mirror, transport or query, each once", name)
+		}
+		roles = append(roles, config.Role(name))
+	}
+	return roles, nil
 }
 
 func (a *app) keysCard() *cobra.Command {
