@@ -116,6 +116,20 @@ func (c *counting) Call(_ context.Context, _ string, kind peer.Kind, body []byte
 	return c.answer(kind, body)
 }
 
+// count returns the calls of a kind.
+func (c *counting) count(kind peer.Kind) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.calls[kind]
+}
+
+// reply makes another answer.
+func (c *counting) reply(answer func(kind peer.Kind, body []byte) ([]byte, error)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answer = answer
+}
+
 // idle opens a member's store and gossip that does nothing by itself.
 func (n *net) idle(member string, o Options) (*ledger.Store, *Gossip) {
 	n.t.Helper()
@@ -153,17 +167,17 @@ func TestWorthlessEvidenceIsNotFetchedAgain(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if c.calls[peer.KindEvidence] != 1 {
-		t.Errorf("%d requests", c.calls[peer.KindEvidence])
+	if c.count(peer.KindEvidence) != 1 {
+		t.Errorf("%d requests", c.count(peer.KindEvidence))
 	}
-	c.answer = func(peer.Kind, []byte) ([]byte, error) { return encodeDocuments([][]byte{good.Encode()}, 1<<20), nil }
+	c.reply(func(peer.Kind, []byte) ([]byte, error) { return encodeDocuments([][]byte{good.Encode()}, 1<<20), nil })
 	for range 3 { // the name that nobody shows is asked for each time, the others not
 		if err := g.takeEvidence(t.Context(), "GOV/c", []hash{names[0], sha256.Sum256(good.Encode())}); err != nil {
 			t.Error(err)
 		}
 	}
-	if c.calls[peer.KindEvidence] != 2 || len(s.Evidence()) != 1 {
-		t.Errorf("%d requests, %d files", c.calls[peer.KindEvidence], len(s.Evidence()))
+	if c.count(peer.KindEvidence) != 2 || len(s.Evidence()) != 1 {
+		t.Errorf("%d requests, %d files", c.count(peer.KindEvidence), len(s.Evidence()))
 	}
 }
 
