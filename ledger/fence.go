@@ -159,8 +159,8 @@ func (s *Store) wouldEnd(c note.Checkpoint) bool {
 // target is how far this log should be pulled, 0 if nothing is awaited. Call with write held.
 func (s *Store) target(r *replica) uint64 {
 	if r.fence.Origin == "" {
-		if s.wouldEnd(r.floor) {
-			r.end = r.floor
+		if i := slices.IndexFunc(r.told, func(c note.Checkpoint) bool { return c.Tree.N > r.verified.N && s.wouldEnd(c) }); i >= 0 {
+			r.end = r.told[i]
 		}
 		if r.end.Tree.N > r.verified.N {
 			return max(uint64(r.wanted.c.Tree.N), uint64(r.end.Tree.N))

@@ -26,6 +26,9 @@ const (
 	MaxFound = 1000
 	// maxEvidence bounds the evidence files kept; one for each owner, and more only where mirrors are accused too.
 	maxEvidence = 1024
+	// maxTold bounds the checkpoints remembered of a log that others hold and that are not here: one of them may be where it is
+	// to be fenced. Honest mirrors hold few.
+	maxTold = 8
 	// ClockAllowance is how far a peer's clock may be ahead of ours, and how far ours may step back while signing goes on.
 	// With NTP clocks agree within a second; five are the instance's allowance.
 	ClockAllowance = 5 * time.Second

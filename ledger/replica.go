@@ -38,12 +38,13 @@ type replica struct {
 	facts  *view.Log      // of the first verified.N entries
 	mirror *signer.Mirror // nil if this member is no mirror
 
-	write  sync.Mutex      // held by whoever changes files, and while a push or a head is dealt with
-	pushed tlog.Tree       // the checkpoint that all staged entries came with; zero if they came otherwise. Under write.
-	wanted verifiedHead    // the largest final head heard of whose entries are missing. Under write.
-	bounds []tlog.Tree     // those of pins that no cosigned tree is known to contain yet. Under write.
-	floor  note.Checkpoint // the largest checkpoint that somebody holds and that is not here. Under write.
-	end    note.Checkpoint // one that somebody holds of where a proposal would fence this log. Under write.
+	write  sync.Mutex        // held by whoever changes files, and while a push or a head is dealt with
+	pushed tlog.Tree         // the checkpoint that all staged entries came with; zero if they came otherwise. Under write.
+	wanted verifiedHead      // the largest final head heard of whose entries are missing. Under write.
+	bounds []tlog.Tree       // those of pins that no cosigned tree is known to contain yet. Under write.
+	floor  note.Checkpoint   // the largest checkpoint that somebody holds and that is not here. Under write.
+	told   []note.Checkpoint // what somebody holds and is not here: the last few. Under write.
+	end    note.Checkpoint   // one of them where a proposal would fence this log. Under write.
 
 	mu       sync.RWMutex // guards what follows; taken last
 	verified tlog.Tree

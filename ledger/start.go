@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -114,9 +115,8 @@ func (s *Store) stand(member string, data []byte) error {
 	if r == s.own {
 		return s.stopping(fmt.Errorf("%w: others hold size %d, here are %d", ErrRolledBack, c.Tree.N, r.verified.N))
 	}
-	if s.wouldEnd(c) {
-		r.end = c
-	}
+	r.told = slices.DeleteFunc(r.told, func(t note.Checkpoint) bool { return t.Tree.N <= r.verified.N || t.Tree == c.Tree })
+	r.told = append(r.told[max(0, len(r.told)-maxTold+1):], c)
 	if c.Tree.N > r.floor.Tree.N && r.owner != member {
 		r.floor = c
 	}
