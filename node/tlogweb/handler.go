@@ -103,7 +103,11 @@ func (h *Handler) find(path string) (route, bool) {
 	if path == "/" {
 		return route{"index", false, h.index}, true
 	}
-	if found, ok := h.submission(strings.TrimPrefix(path, "/"), ""); ok {
+	whole, ok := strings.CutPrefix(path, "/")
+	if !ok {
+		return route{}, false
+	}
+	if found, ok := h.submission(whole, ""); ok {
 		return found, true
 	}
 	if found, ok := h.hashed(path); ok {
