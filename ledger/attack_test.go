@@ -624,4 +624,11 @@ func TestNothingIsCosignedBelowAFinalHead(t *testing.T) {
 	if len(s.Evidence()) != 1 {
 		t.Error("no evidence")
 	}
+	if behind, err := s.AddHead(head); err != nil || !behind {
+		t.Fatal(behind, err)
+	}
+	fetch(t, s, c.stores["GOV/health"], tax)
+	if tree := s.replicas[tax].tree(); tree.N != 3 || tree.Hash != head.Root {
+		t.Errorf("holds %d entries of another history", tree.N)
+	}
 }

@@ -77,6 +77,9 @@ func (s *Store) extend(r *replica, c note.Checkpoint, p Push) ([]byte, error) {
 	if !plan.Settle {
 		return nil, nil
 	}
+	if err := s.underHead(r, c); err != nil {
+		return nil, err
+	}
 	verdict, err := r.settle(c)
 	switch {
 	case err != nil:

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/grille-gateway/grille/ledger/core"
+	"github.com/grille-gateway/grille/ledger/evidence"
 	"github.com/grille-gateway/grille/ledger/note"
 )
 
@@ -165,6 +166,34 @@ func (s *Store) above(r *replica, tree tlog.Tree) error {
 		}
 	}
 	return nil
+}
+
+// underHead refuses a pushed tree that does not contain a final head that was told of, before any of it counts as verified
+// here: the entries of the head could not be fetched any more. Call with r.write held and the tree's entries stored.
+func (s *Store) underHead(r *replica, c note.Checkpoint) error {
+	head := r.wanted.c
+	if head.Tree.N <= r.verified.N {
+		return nil
+	}
+	if c.Tree.N >= head.Tree.N {
+		have, err := r.files.Tree(c.Tree.N)
+		if err != nil || have != c.Tree {
+			return err // the entries are not its owner's: settle finds out
+		}
+	}
+	err := r.contains(c.Tree, head.Tree)
+	if !errors.Is(err, ErrInconsistent) {
+		return err
+	}
+	e, eerr := evidence.New(noteOf(c), noteOf(head), r.files)
+	if eerr == nil {
+		_, eerr = s.keepEvidence(e)
+	}
+	if eerr != nil {
+		s.log.Error("evidence of a fork not kept", "origin", r.origin, "error", eerr)
+	}
+	r.pushed = tlog.Tree{}
+	return errors.Join(err, r.files.Rollback(r.verified.N))
 }
 
 // rise forgets what a tree contains that was found to be above it and is cosigned now: all later ones contain it too. Call
