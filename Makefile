@@ -1,4 +1,4 @@
-# Targets for developers and CI. `make test` is the whole; it needs Go and nothing else.
+# Targets for developers and CI. `make test` is the whole; it needs Go, and iproute2 and root for network namespaces (NETNS=0: without).
 
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.7.0
