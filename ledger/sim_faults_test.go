@@ -34,7 +34,7 @@ var simMustHappen = []string{"append", "cosigned", "final", "crash at a step of 
 	"message twice", "owner forks its log", "owner keeps entries back", "owner sends garbage", "lying owner makes a head",
 	"mirror cosigns with a future time", "mirror cosigns anything", "mirror lies about what it holds", "old head replayed",
 	"bit of a head changed", "relay serves entries", "wrong entries refused", "fork proved", "a copy of a folder is refused by what others hold",
-	"everything final after the faults"}
+	"everything final after the faults", "folder audited"}
 
 // schedule picks when faults happen.
 func (w *simWorld) schedule() []func(*simWorld) {

@@ -143,6 +143,7 @@ func (w *simWorld) run() {
 		w.check()
 	}
 	w.heal()
+	w.audit()
 }
 
 // work is one step of what goes on every day, picked by weight.
