@@ -105,7 +105,7 @@ func (c *cluster) oneByOne(ctx context.Context, count int) ([]float64, error) {
 // batchOfEntries is how many entries one call appends, and appenders how many calls each owner has under way.
 const (
 	batchOfEntries = 500
-	appenders      = 2
+	appenders      = 4
 )
 
 // flood appends batches at the owners for a while and returns how many entries a second became final there, each stored and cosigned by
