@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/grille-gateway/grille/node/api"
+	"github.com/grille-gateway/grille/node/field/relay"
 )
 
 // TestPartitions takes a network of seven, whose quorum is five, apart with cables that are really out. Five go on and two do not;
@@ -65,6 +66,45 @@ func TestPartitions(t *testing.T) {
 	stuck()
 	s.agree()
 	s.audit(s.Config.Bytes())
+}
+
+// TestOneWayCut has a member hear everybody while nobody hears it: it makes nothing final, the others go on without it, and when it is
+// heard again everything is final everywhere.
+func TestOneWayCut(t *testing.T) {
+	if !wanted(t) {
+		return
+	}
+	s := newSite(t, plan{members: 4, weather: &relay.Weather{Delay: time.Millisecond}, seed: *seed})
+	const mute = 3
+	for i := range s.Nodes {
+		s.mustDeclare(i, fmt.Sprintf("whole-%d", i))
+	}
+	s.agree()
+	others := []int{0, 1, 2}
+	for _, i := range others {
+		s.relay.Cut(relay.Direction{From: s.Nodes[mute].Name, To: s.Nodes[i].Name}, true)
+	}
+	time.Sleep(500 * time.Millisecond) // what was under way has come
+	name := s.Nodes[mute].Name
+	before := s.mustHeads(mute)[name].Size
+	stuck := s.begin("mute", mute)
+	for k := range 3 {
+		for _, i := range others {
+			s.mustDeclare(i, fmt.Sprintf("others-%d-%d", i, k))
+		}
+	}
+	for end := time.Now().Add(*cutFor); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		for i := range s.Nodes {
+			if h := s.mustHeads(i)[name]; h.Size > before {
+				t.Fatalf("%s shows entry %d of %s, which nobody hears", s.Nodes[i].Name, h.Size-1, name)
+			}
+		}
+	}
+	for _, i := range others {
+		s.relay.Cut(relay.Direction{From: name, To: s.Nodes[i].Name}, false)
+	}
+	stuck()
+	s.agree()
 }
 
 // begin sends an entry to each of some members that cannot be final now. The function it returns waits until each is final at every
