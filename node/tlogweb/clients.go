@@ -74,20 +74,30 @@ func (c *clients) admit(ctx context.Context, remote string) (release func(), wai
 	return release, 0, true
 }
 
-// of returns the client of an address; an IPv6 network of 64 bits is one, since whoever has one address has them all.
-func (c *clients) of(remote string) *client {
+// addressOf returns what a client is known by: its address, or its IPv6 network of 64 bits, since whoever has one address
+// there has them all.
+func addressOf(remote string) (netip.Addr, bool) {
 	ap, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.Addr{}, false
+	}
 	addr := ap.Addr().Unmap().WithZone("")
 	if addr.Is6() {
-		if p, perr := addr.Prefix(64); perr == nil {
+		if p, err := addr.Prefix(64); err == nil {
 			addr = p.Addr()
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err != nil {
+	return addr, true
+}
+
+// of returns the client of an address.
+func (c *clients) of(remote string) *client {
+	addr, ok := addressOf(remote)
+	if !ok {
 		return c.others
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	now := time.Now()
 	who, ok := c.byAddr[addr]
 	if !ok {

@@ -26,6 +26,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/grille-gateway/grille/ledger"
 	"github.com/grille-gateway/grille/ledger/note"
 	"github.com/grille-gateway/grille/ledger/signer"
@@ -37,6 +39,8 @@ const (
 	maxPath     = 512              // bytes; the longest origin and tile path have 200
 	maxRequests = 512              // at once
 	maxUploads  = 4                // at once; each holds one package of up to 16 MiB
+	maxReading  = 8                // entry bundles at once, of up to 16 MiB, from the disk
+	maxSending  = 256 << 20        // bytes of tiles and bundles on their way out
 	readTime    = 10 * time.Second // for a request to arrive, other than an upload
 	replyTime   = 60 * time.Second // for a reply to leave
 )
@@ -61,6 +65,8 @@ type Handler struct {
 	clients *clients
 	busy    chan struct{}
 	uploads chan struct{}
+	reading chan struct{}
+	sending *semaphore.Weighted
 	tickets [sha256.Size]byte // key of the tickets of uploads
 }
 
@@ -76,7 +82,8 @@ func New(o Options) *Handler {
 		o.Observe = func(string, int) {}
 	}
 	h := &Handler{o: o, origins: make(map[string]bool), hashes: make(map[string]string), clients: newClients(o.RequestsPerSecond),
-		busy: make(chan struct{}, maxRequests), uploads: make(chan struct{}, maxUploads)}
+		busy: make(chan struct{}, maxRequests), uploads: make(chan struct{}, maxUploads),
+		reading: make(chan struct{}, maxReading), sending: semaphore.NewWeighted(maxSending)}
 	for _, origin := range o.Store.Origins() {
 		h.origins[origin] = true
 		h.hashes[OriginHash(origin)] = origin

@@ -2,12 +2,15 @@ package tlogweb
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/grille-gateway/grille/ledger"
 )
@@ -68,16 +71,32 @@ func (h *Handler) tile(origin, path string) (route, bool) {
 	if t.L < 0 {
 		resource = "entries"
 	}
-	return route{resource, false, func(w http.ResponseWriter, _ *http.Request) {
-		data, err := h.o.Store.Tile(origin, t)
+	return route{resource, false, func(w http.ResponseWriter, r *http.Request) {
+		data, err := h.read(r.Context(), origin, t)
 		switch {
 		case errors.Is(err, ledger.ErrRange), errors.Is(err, ledger.ErrOrigin):
 			plain(w, http.StatusNotFound, "the log does not reach as far")
 		case err != nil:
 			h.fail(w, "serving a tile", err)
+		case !h.sending.TryAcquire(int64(len(data))):
+			busy(w, http.StatusServiceUnavailable, time.Second, "too much is being read")
 		default:
+			defer h.sending.Release(int64(len(data)))
 			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 			send(w, http.StatusOK, tileType, data)
 		}
 	}}, true
+}
+
+// read reads a tile; of entry bundles, which may be large, only a few at once.
+func (h *Handler) read(ctx context.Context, origin string, t tlog.Tile) ([]byte, error) {
+	if t.L < 0 {
+		select {
+		case h.reading <- struct{}{}:
+			defer func() { <-h.reading }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return h.o.Store.Tile(origin, t)
 }

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"sync"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -17,6 +19,7 @@ import (
 
 const (
 	maxConnections = 1024
+	maxOfClient    = 64 // connections
 	maxHeader      = 8 << 10
 	shutdownTime   = 10 * time.Second // for requests in flight when the gateway ends
 )
@@ -38,7 +41,7 @@ func Listen(address, certificate, key string, h http.Handler, log *slog.Logger) 
 	if err != nil {
 		return nil, fmt.Errorf("opening the public side: %w", err)
 	}
-	listener = netutil.LimitListener(listener, maxConnections)
+	listener = netutil.LimitListener(&fairListener{Listener: listener, open: make(map[netip.Addr]int)}, maxConnections)
 	s := &Server{log: log, net: tls.NewListener(listener, &tls.Config{
 		Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
 	})}
@@ -70,6 +73,53 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	<-ended // http.ErrServerClosed
 	return err
+}
+
+// A fairListener closes connections of a client that has too many already, so that none takes all places.
+type fairListener struct {
+	net.Listener
+	mu   sync.Mutex
+	open map[netip.Addr]int
+}
+
+// Accept waits for a connection of a client that may have one more.
+func (l *fairListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		addr, ok := addressOf(conn.RemoteAddr().String())
+		if ok && l.count(addr, 1) {
+			return &countedConn{Conn: conn, done: sync.OnceFunc(func() { l.count(addr, -1) })}, nil
+		}
+		_ = conn.Close() // nothing was said on it
+	}
+}
+
+// count changes the number of a client's connections, if it may.
+func (l *fairListener) count(addr netip.Addr, by int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.open[addr] + by
+	if n > maxOfClient {
+		return false
+	}
+	if l.open[addr] = n; n == 0 {
+		delete(l.open, addr)
+	}
+	return true
+}
+
+// A countedConn counts until it is closed.
+type countedConn struct {
+	net.Conn
+	done func()
+}
+
+func (c *countedConn) Close() error {
+	c.done()
+	return c.Conn.Close()
 }
 
 // Close ends a server, also one that Serve was never called for.

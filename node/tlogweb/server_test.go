@@ -5,9 +5,13 @@ import (
 	"crypto/tls"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,6 +78,84 @@ func TestServerEndsGracefully(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Errorf("closed after its end: %v", err)
+	}
+}
+
+// One client has so many connections and no more; when one ends there is room again.
+func TestConnectionsOfOneClient(t *testing.T) {
+	base, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &fairListener{Listener: base, open: make(map[netip.Addr]int)}
+	defer l.Close()
+	accepted := make(chan net.Conn)
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				close(accepted)
+				return
+			}
+			accepted <- conn
+		}
+	})
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", base.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	var ours, theirs []net.Conn
+	for range maxOfClient {
+		ours = append(ours, dial())
+		theirs = append(theirs, <-accepted)
+	}
+	refused := dial()
+	if n, err := refused.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Error("one too many was accepted")
+	}
+	for range 2 { // closing twice counts once
+		_ = theirs[0].Close()
+	}
+	ours = append(ours, dial(), refused)
+	theirs = append(theirs, <-accepted)
+	if len(l.open) != 1 || l.open[netip.MustParseAddr("127.0.0.1")] != maxOfClient {
+		t.Errorf("counted %v", l.open)
+	}
+	for _, c := range append(ours, theirs...) {
+		_ = c.Close()
+	}
+	_ = l.Close()
+	all.Wait()
+	if len(l.open) != 0 {
+		t.Errorf("counted %v after all ended", l.open)
+	}
+}
+
+// Strangers who read large bundles slowly do not fill the memory: beyond a bound they are asked to come again.
+func TestBytesOnTheirWayAreBounded(t *testing.T) {
+	n := newNet(t)
+	n.grow("GOV/tax", 300)
+	h := New(Options{Store: n.stores["GOV/tax"], RequestsPerSecond: 100})
+	if !h.sending.TryAcquire(maxSending - 100) {
+		t.Fatal("the bound is taken")
+	}
+	ask := func() int {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/"+n.cfg.Origin("GOV/tax")+"/tile/entries/000", nil))
+		return w.Code
+	}
+	if got := ask(); got != 503 {
+		t.Errorf("beyond the bound: %d", got)
+	}
+	h.sending.Release(maxSending - 100)
+	for range 3 {
+		if got := ask(); got != 200 {
+			t.Errorf("within the bound: %d", got)
+		}
 	}
 }
 
