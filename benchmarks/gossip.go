@@ -109,8 +109,10 @@ func (b *bench) reportMember(s *simulation, c gossipCosts, who string, nodes []*
 	if who == "mirror" {
 		heads = c.headHeld // the entries came with the push
 	}
-	const toPercent = 100.0 / 60_000 // of ms a minute
-	parts := []Value{{"heads", q.heads * each * heads * toPercent}, {"connections", (q.calls*c.call + q.handshakes*c.handshake) * each * toPercent},
+	const toPercent = 100.0 / 60_000          // of ms a minute
+	verifying := min(heads, 16*c.cosignature) // the owner's signature and 15 cosignatures
+	parts := []Value{{"verifying heads", q.heads * each * verifying * toPercent},
+		{"storing heads", q.heads * each * (heads - verifying) * toPercent}, {"connections", (q.calls*c.call + q.handshakes*c.handshake) * each * toPercent},
 		{"spreading", c.core * toPercent}, {"own log", q.cosignatures * each * c.cosignature * toPercent}}
 	beats := q.beats * each * c.beat * toPercent
 	if who == "mirror" {

@@ -123,8 +123,8 @@ func (c *counting) count(kind peer.Kind) int {
 	return c.calls[kind]
 }
 
-// reply makes another answer.
-func (c *counting) reply(answer func(kind peer.Kind, body []byte) ([]byte, error)) {
+// become changes what is answered.
+func (c *counting) become(answer func(kind peer.Kind, body []byte) ([]byte, error)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.answer = answer
@@ -138,16 +138,18 @@ func (n *net) idle(member string, o Options) (*ledger.Store, *Gossip) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	n.t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			n.t.Error(err)
-		}
-	})
 	if o.Store == nil {
 		o.Store = s
 	}
 	o.Config, o.Member = n.cfg, member
-	return s, New(o)
+	g := New(o)
+	n.t.Cleanup(func() {
+		g.tasks.Wait()
+		if err := s.Close(); err != nil {
+			n.t.Error(err)
+		}
+	})
+	return s, g
 }
 
 // A member that offers evidence which proves nothing is not asked again for a while, whatever it names; another one is.
@@ -170,7 +172,7 @@ func TestWorthlessEvidenceIsNotFetchedAgain(t *testing.T) {
 	if c.count(peer.KindEvidence) != 1 {
 		t.Errorf("%d requests", c.count(peer.KindEvidence))
 	}
-	c.reply(func(peer.Kind, []byte) ([]byte, error) { return encodeDocuments([][]byte{good.Encode()}, 1<<20), nil })
+	c.become(func(peer.Kind, []byte) ([]byte, error) { return encodeDocuments([][]byte{good.Encode()}, 1<<20), nil })
 	for range 3 { // the name that nobody shows is asked for each time, the others not
 		if err := g.takeEvidence(t.Context(), "GOV/c", []hash{names[0], sha256.Sum256(good.Encode())}); err != nil {
 			t.Error(err)
@@ -258,8 +260,8 @@ func TestSuccessionIsFetchedWhereItDiffers(t *testing.T) {
 		}
 		a.refreshState()
 	}
-	if calls.calls[peer.KindSuccession] != 2 {
-		t.Errorf("fetched %d times", calls.calls[peer.KindSuccession])
+	if calls.count(peer.KindSuccession) != 2 {
+		t.Errorf("fetched %d times", calls.count(peer.KindSuccession))
 	}
 }
 
@@ -295,8 +297,8 @@ func TestLinkIsFetchedFromAnotherVersion(t *testing.T) {
 		t.Errorf("a member that is behind: %v, %v", ours.links, err)
 	}
 	ours.links[2] = []byte("link")
-	before := calls.calls[peer.KindChain]
-	if err := a.takeLink(t.Context(), "GOV/b"); err != nil || calls.calls[peer.KindChain] != before {
+	before := calls.count(peer.KindChain)
+	if err := a.takeLink(t.Context(), "GOV/b"); err != nil || calls.count(peer.KindChain) != before {
 		t.Errorf("a link that is here is asked for: %v", err)
 	}
 }
@@ -313,14 +315,16 @@ func TestMirrorThatNamesHeadsNobodyHasIsNotHeard(t *testing.T) {
 	_, a := n.idle("GOV/a", Options{Peers: liar})
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	go a.spreadLoop(ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); a.spreadLoop(ctx) }()
 	if err := a.hear(ctx, "GOV/b"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
-	if liar.calls[peer.KindPull] == 0 || liar.calls[peer.KindStanding] > 0 {
+	<-done
+	a.tasks.Wait()
+	if liar.count(peer.KindPull) == 0 || liar.count(peer.KindStanding) > 0 {
 		t.Errorf("%v", liar.calls)
 	}
-	a.tasks.Wait()
 }
 
 func TestFresh(t *testing.T) {
