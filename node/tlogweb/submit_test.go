@@ -374,6 +374,15 @@ func TestUploadOverHTTPS(t *testing.T) {
 	}
 }
 
+// info writes what a mirror says of its state in one line.
+func info(a answer) string {
+	m, err := note.ParseMirrorInfo(a.body)
+	if err != nil || a.header.Get("Content-Type") != note.MirrorInfoType {
+		return fmt.Sprintf("%d %.200q", a.status, a.body)
+	}
+	return fmt.Sprintf("%d size %d next %d", a.status, m.Size, m.Next)
+}
+
 func TestUploadStatuses(t *testing.T) {
 	n := newNet(t)
 	n.alone("GOV/tax", "GOV/health", 700)
@@ -381,13 +390,6 @@ func TestUploadStatuses(t *testing.T) {
 	mirror := n.stores["GOV/health"]
 	s := serve(t, Options{Store: mirror})
 	u := n.uploader(s, "GOV/tax", 100)
-	info := func(a answer) string {
-		m, err := note.ParseMirrorInfo(a.body)
-		if err != nil || a.header.Get("Content-Type") != note.MirrorInfoType {
-			return fmt.Sprintf("%d %q", a.status, a.body)
-		}
-		return fmt.Sprintf("%d size %d next %d", a.status, m.Size, m.Next)
-	}
 	if got := info(u.send(u.build(0, 0, nil))); got != "409 size 0 next 0" {
 		t.Errorf("nothing pending: %s", got)
 	}
@@ -437,6 +439,20 @@ func TestUploadStatuses(t *testing.T) {
 	if got := s.do("POST", "/"+n.cfg.Origin("GOV/civil")+"/add-entries", whole, "Content-Type", "application/octet-stream"); got.status != 404 {
 		t.Errorf("another log's path: %d", got.status)
 	}
+}
+
+// An upload that was cut off goes on where it ended, with the ticket also after the log itself went on.
+func TestUploadGoesOn(t *testing.T) {
+	n := newNet(t)
+	n.alone("GOV/tax", "GOV/health", 700)
+	tax := n.cfg.Origin("GOV/tax")
+	mirror := n.stores["GOV/health"]
+	s := serve(t, Options{Store: mirror})
+	u := n.uploader(s, "GOV/tax", 100)
+	if got := n.witnessed(s, "/add-checkpoint", "GOV/tax", 0, 700); got.status != 200 {
+		t.Fatal(got.status)
+	}
+	whole := u.build(0, 700, nil)
 	// Cut off in the second package, the first one counts.
 	got := u.send(whole[:len(whole)*2/3])
 	if info(got) != "202 size 700 next 256" {

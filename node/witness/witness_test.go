@@ -386,9 +386,30 @@ func TestAnswersThatAreRefused(t *testing.T) {
 			t.Fatalf("%s: kept", tc.name)
 		}
 	}
+	setting := o.setting()
+	setting.Certificate = ""
+	untrusted := newClient(t, s, t.TempDir(), setting)
+	if err := untrusted.ask(t.Context(), untrusted.list[0], head); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("a witness whose certificate is not trusted: %v", err)
+	}
+	o.server.Config.Handler = http.NotFoundHandler()
+	if err := c.ask(t.Context(), c.list[0], head); !errors.Is(err, ErrUnknown) {
+		t.Errorf("another path: %v", err)
+	}
+}
+
+func TestWitnessThatIsBusy(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	o := newOutsider(t, "witness.example/a")
+	c := newClient(t, s, filepath.Join(dir, "outside"), o.setting())
+	head := grow(t, s, 10)
 	for header, want := range map[string]time.Duration{"7": 7 * time.Second, "": 0, "soon": 0, "-1": 0} {
 		for _, code := range []int{429, 500, 503} {
-			o.next = append(o.next, status(code, "Retry-After", header))
+			o.next = append(o.next, func(w http.ResponseWriter) {
+				w.Header().Set("Retry-After", header)
+				w.WriteHeader(code)
+			})
 			err := c.ask(t.Context(), c.list[0], head)
 			var later *laterError
 			if !errors.As(err, &later) || later.after != want {
@@ -396,18 +417,15 @@ func TestAnswersThatAreRefused(t *testing.T) {
 			}
 		}
 	}
-	o.next = append(o.next, size("3\n"), size("4\n"), size("5\n"))
+	for i := range 3 {
+		o.next = append(o.next, func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "text/x.tlog.size")
+			w.WriteHeader(http.StatusConflict)
+			fmt.Fprintf(w, "%d\n", 3+i)
+		})
+	}
 	if err := c.ask(t.Context(), c.list[0], head); !errors.Is(err, ErrAnswer) {
 		t.Errorf("a size that changes each time: %v", err)
-	}
-	o.server.Config.Handler = http.NotFoundHandler()
-	if err := c.ask(t.Context(), c.list[0], head); !errors.Is(err, ErrUnknown) {
-		t.Errorf("another path: %v", err)
-	}
-	untrusted := o.setting()
-	untrusted.Certificate = ""
-	if err := newClient(t, s, t.TempDir(), untrusted).ask(t.Context(), c.list[0], head); err == nil {
-		t.Error("asked a witness whose certificate is not trusted")
 	}
 }
 
