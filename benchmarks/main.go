@@ -89,17 +89,11 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if *format != "table" && *format != "json" || *rows < 1000 || flags.NArg() > 0 {
 		return errors.New("called wrongly: -o is table or json, -rows is 1000 or more, and there are no other arguments")
 	}
-	if *profile != "" {
-		f, err := os.Create(*profile)
-		if err != nil {
-			return fmt.Errorf("making the profile: %w", err)
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return fmt.Errorf("making the profile: %w", err)
-		}
-		defer pprof.StopCPUProfile()
+	stop, err := startProfile(*profile)
+	if err != nil {
+		return err
 	}
+	defer stop()
 	b := &bench{quick: *quick, rows: *rows, started: time.Now(), log: log}
 	if b.dir, err = os.MkdirTemp(*dir, "grille-bench-"); err != nil {
 		return fmt.Errorf("making a folder to work in: %w", err)
@@ -109,6 +103,16 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		return err
 	}
 	b.report.Quick = b.quick
+	if err := b.measureAll(ctx, chosen); err != nil {
+		return err
+	}
+	if *format == "json" {
+		return b.report.writeJSON(out)
+	}
+	return b.report.writeTable(out)
+}
+
+func (b *bench) measureAll(ctx context.Context, chosen []string) error {
 	for _, p := range parts {
 		if !slices.Contains(chosen, p.name) {
 			continue
@@ -118,10 +122,25 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		}
 	}
 	b.report.Seconds = time.Since(b.started).Seconds()
-	if *format == "json" {
-		return b.report.writeJSON(out)
+	return nil
+}
+
+// startProfile writes what the processor does to a file, if one is named, until stop is called.
+func startProfile(path string) (stop func(), err error) {
+	if path == "" {
+		return func() {}, nil
 	}
-	return b.report.writeTable(out)
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("making the profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, fmt.Errorf("making the profile: %w", errors.Join(err, f.Close()))
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close() // a profile cut short says so when it is read
+	}, nil
 }
 
 func choose(only string) ([]string, error) {

@@ -51,58 +51,77 @@ func TestClockADayAhead(t *testing.T) {
 	const wrong = 3
 	s.mustDeclare(0, "before")
 	s.agree()
-	if err := s.Nodes[wrong].Kill(); err != nil {
-		t.Fatal(err)
-	}
 	right := s.Nodes[wrong].Place.Command
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Nodes[wrong].Place.Command = append(slices.Clone(right), "env", shiftVariable+"=24h", self)
-	if err := s.StartNode(s.Nodes[wrong]); err != nil {
-		t.Fatal(err)
-	}
+	s.again(wrong, append(slices.Clone(right), "env", shiftVariable+"=24h", self))
 	s.eventually("the member with the wrong clock runs", func() error { _, err := s.heads(wrong); return err })
 	for k := range 12 {
 		s.mustDeclare(k%wrong, fmt.Sprintf("ahead-%d", k))
 		time.Sleep(250 * time.Millisecond)
 	}
-	name := s.Nodes[wrong].Name
-	member, _ := s.Config.Member(name)
-	for i := range wrong {
-		for owner, h := range s.mustHeads(i) {
-			if owner != name && strings.Contains(h.Checkpoint, "— "+member.MirrorName()+" ") {
-				t.Errorf("%s shows a head of %s that %s cosigned:\n%s", s.Nodes[i].Name, owner, name, h.Checkpoint)
-			}
-		}
-		if log := s.log(i); !strings.Contains(log, "median is -24h") || !strings.Contains(log, "member="+name) {
-			t.Errorf("%s does not say that the clock of %s is wrong", s.Nodes[i].Name, name)
-		}
-		if st := s.status(i); st.ClockSkewed || !st.Ready {
-			t.Errorf("%s is not ready: %v", s.Nodes[i].Name, st.NotReady)
-		}
-	}
-	if st := s.status(wrong); !st.ClockSkewed || st.Ready || math.Abs(st.ClockOffset+24*3600) > 60 {
-		t.Errorf("%s does not know that its own clock is wrong: %+v", name, st)
-	}
-	if err := s.Nodes[wrong].Kill(); err != nil {
-		t.Fatal(err)
-	}
-	s.Nodes[wrong].Place.Command = right
-	s.restart(wrong)
+	s.outOfTime(wrong)
+
+	s.again(wrong, right)
 	for i := range s.Nodes {
-		s.mustDeclare(i, fmt.Sprintf("after-%d", i))
+		s.eventually("all are ready", func() error { _, err := s.declare(t.Context(), i, "after", "Made by a test"); return err })
 	}
 	s.agree()
 	s.eventually("the member with its clock set right cosigns", func() error {
-		for owner, h := range s.mustHeads(0) {
-			if owner != name && strings.Contains(h.Checkpoint, "— "+member.MirrorName()+" ") {
-				return nil
-			}
+		if !s.cosigned(0, wrong) {
+			return errors.New("not yet")
 		}
-		return errors.New("not yet")
+		return nil
 	})
+}
+
+// again kills a member and starts it by another command.
+func (s *site) again(i int, command []string) {
+	s.t.Helper()
+	if err := s.Nodes[i].Kill(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.Nodes[i].Place.Command = command
+	if err := s.StartNode(s.Nodes[i]); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// cosigned tells whether the i-th member shows a head of another member's log that the mirror cosigned.
+func (s *site) cosigned(i, mirror int) bool {
+	s.t.Helper()
+	member, _ := s.Config.Member(s.Nodes[mirror].Name)
+	for owner, h := range s.mustHeads(i) {
+		if owner != member.Name && strings.Contains(h.Checkpoint, "— "+member.MirrorName()+" ") {
+			return true
+		}
+	}
+	return false
+}
+
+// outOfTime wants that a member's wrong clock has no effect on the others, and that it and they say so.
+func (s *site) outOfTime(wrong int) {
+	s.t.Helper()
+	name := s.Nodes[wrong].Name
+	for i := range s.Nodes {
+		if i == wrong {
+			continue
+		}
+		if s.cosigned(i, wrong) {
+			s.t.Errorf("%s shows a head that %s cosigned", s.Nodes[i].Name, name)
+		}
+		if log := s.log(i); !strings.Contains(log, "median is -24h") || !strings.Contains(log, "member="+name) {
+			s.t.Errorf("%s does not say that the clock of %s is wrong", s.Nodes[i].Name, name)
+		}
+		if st := s.status(i); st.ClockSkewed || !st.Ready {
+			s.t.Errorf("%s is not ready: %v", s.Nodes[i].Name, st.NotReady)
+		}
+	}
+	if st := s.status(wrong); !st.ClockSkewed || st.Ready || math.Abs(st.ClockOffset+24*3600) > 60 {
+		s.t.Errorf("%s does not know that its own clock is wrong: %+v", name, st)
+	}
 }
 
 // status is what a member says of itself.

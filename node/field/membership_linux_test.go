@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,48 +23,19 @@ func TestMembersChange(t *testing.T) {
 	}
 	// A beat of an hour: logs stand still while a fence is decided, but for what the test writes.
 	s := newSite(t, plan{members: 4, spare: 1, beat: 3600})
-	c := &changes{site: s, dir: t.TempDir(), version: 1, votes: []int{0, 1, 2, 3}}
+	c := &changes{site: s, dir: t.TempDir(), version: 1, votes: []int{0, 1, 2, 3}, seen: map[place]string{}}
 	c.proposer = s.member(s.Config.Proposer)
-	seen := map[place]string{}
-	remember := func(i int, name string) {
-		t.Helper()
-		at := place{index: s.mustDeclare(i, name)}
-		at.origin = s.mustHeads(i)[s.Nodes[i].Name].Origin
-		hash, err := s.hash(t.Context(), i, at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seen[at] = hash
-	}
 	for i := range 4 {
-		remember(i, "one")
+		c.remember(i, "one")
 	}
-
-	const joins = 4
-	node, err := s.Prepare(demo.Department{Name: "GOV/shelter", Title: "Shelter"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.change("--add", node.Folder.Card())
-	c.must(joins, "network", "adopt", string(node.Folder), c.chain(), "--fingerprint", c.fingerprint)
-	s.restart(joins)
-	s.clients = append(s.clients, node.Client())
-	s.agree()
-	remember(joins, "two")
-
-	c.change("--mirror", node.Name+"=true")
-	c.votes = []int{0, 1, 2, 3, joins}
-	s.ground.cut(0, true) // four of five mirrors are left, which is the quorum only with the new one
-	remember(1, "three")
-	s.ground.cut(0, false)
-	s.agree()
+	c.join(demo.Department{Name: "GOV/shelter", Title: "Shelter"})
 
 	c.must(1, "keys", "rotate", string(s.Nodes[1].Folder), "--role", "transport", "--role", "query")
 	c.change("--replace", s.Nodes[1].Folder.Card())
-	remember(1, "four")
+	c.remember(1, "four")
 	c.must(2, "keys", "rotate", string(s.Nodes[2].Folder), "--role", "log", "--role", "mirror")
 	c.change("--replace", s.Nodes[2].Folder.Card(), "--fence", c.fence(2))
-	remember(2, "five")
+	c.remember(2, "five")
 	if origin := s.mustHeads(2)[s.Nodes[2].Name].Origin; !strings.HasSuffix(origin, "/log/2") {
 		t.Errorf("the new log of %s is %s", s.Nodes[2].Name, origin)
 	}
@@ -73,17 +45,11 @@ func TestMembersChange(t *testing.T) {
 		t.Fatal("the proposer would leave")
 	}
 	c.remove(left)
-	remember(0, "six")
+	c.startedAgain(left)
+	c.remember(0, "six")
 	s.agree(c.votes...)
-	for at, hash := range seen {
-		for i := range s.Nodes {
-			if got, err := s.hash(t.Context(), i, at); i != left && (err != nil || got != hash) {
-				t.Errorf("%s shows %s at %d of %s, want %s: %v", s.Nodes[i].Name, got, at.index, at.origin, hash, err)
-			}
-		}
-	}
-	chain := []byte(c.must(0, "network", "chain"))
-	s.audit(chain)
+	c.recall(c.votes...)
+	s.audit([]byte(c.must(0, "network", "chain")))
 }
 
 // changes takes a site from one version of its configuration to the next.
@@ -94,6 +60,53 @@ type changes struct {
 	fingerprint string // of the newest
 	proposer    int
 	votes       []int // members who vote
+	seen        map[place]string
+}
+
+// remember puts an entry on a member's log and keeps its hash once it is final.
+func (c *changes) remember(i int, name string) {
+	c.t.Helper()
+	at := place{index: c.mustDeclare(i, name)}
+	at.origin = c.mustHeads(i)[c.Nodes[i].Name].Origin
+	hash, err := c.hash(c.t.Context(), i, at)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.seen[at] = hash
+}
+
+// recall wants all that was remembered at some members.
+func (c *changes) recall(members ...int) {
+	c.t.Helper()
+	for at, hash := range c.seen {
+		for _, i := range members {
+			if got, err := c.hash(c.t.Context(), i, at); err != nil || got != hash {
+				c.t.Errorf("%s shows %s at %d of %s, want %s: %v", c.Nodes[i].Name, got, at.index, at.origin, hash, err)
+			}
+		}
+	}
+}
+
+// join adds a member, which copies all logs, and then makes it a mirror.
+func (c *changes) join(d demo.Department) {
+	c.t.Helper()
+	node, err := c.Prepare(d)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	i := len(c.Nodes) - 1
+	c.change("--add", node.Folder.Card())
+	c.must(i, "network", "adopt", string(node.Folder), c.chain(), "--fingerprint", c.fingerprint)
+	c.restart(i)
+	c.clients = append(c.clients, node.Client())
+	c.agree()
+	c.remember(i, "two")
+	c.change("--mirror", node.Name+"=true")
+	c.votes = append(c.votes, i)
+	c.ground.cut(0, true) // four of five mirrors are left, which is the quorum only with the new one
+	c.remember(1, "three")
+	c.ground.cut(0, false)
+	c.agree()
 }
 
 func (s *site) member(name string) int {
@@ -197,22 +210,13 @@ func (c *changes) chain() string {
 }
 
 // remove has a member leave while it runs: its process ends when it hears so, and whether it hears so or not, nobody is connected to it
-// any more and nobody lets it in again.
+// any more.
 func (c *changes) remove(left int) {
 	c.t.Helper()
 	node := c.Nodes[left]
 	fence := c.fence(left)
-	others := c.votes[:0:0]
-	for _, i := range c.votes {
-		if i != left {
-			others = append(others, i)
-		}
-	}
-	c.votes = others
-	c.decide("--remove", node.Name, "--fence", fence)
-	for _, i := range others {
-		c.inForce(i)
-	}
+	c.votes = slices.DeleteFunc(c.votes, func(i int) bool { return i == left })
+	c.change("--remove", node.Name, "--fence", fence)
 	select {
 	case <-node.Exited():
 		if log := node.LogEnd(); !strings.Contains(log, "does not name this member") {
@@ -227,7 +231,12 @@ func (c *changes) remove(left int) {
 		}
 	}
 	c.shutOut(left)
-	// It is started again without knowing that it has left: nobody answers it any more.
+}
+
+// startedAgain starts the gateway of a member that has left and does not know so: nobody answers it any more.
+func (c *changes) startedAgain(left int) {
+	c.t.Helper()
+	node := c.Nodes[left]
 	link := filepath.Join(node.Folder.Ledger(), "chain", fmt.Sprintf("%d.json", c.version))
 	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
 		c.t.Fatal(err)

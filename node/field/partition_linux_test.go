@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -29,6 +30,24 @@ func TestPartitions(t *testing.T) {
 	}
 	s.agree()
 
+	s.fallApart(majority, minority)
+	for _, i := range all {
+		s.ground.cut(i, true)
+	}
+	before := s.sizes(all...)
+	stuck := s.begin("cut", all...)
+	s.stands(before, all, *cutFor)
+	for _, i := range all {
+		s.ground.cut(i, false)
+	}
+	stuck()
+	s.agree()
+	s.audit(s.Config.Bytes())
+}
+
+// fallApart puts a majority and a minority on bridges of their own for a while, and joins them again.
+func (s *site) fallApart(majority, minority []int) {
+	s.t.Helper()
 	s.ground.split(majority, minority)
 	before := s.sizes(minority...)
 	stuck := s.begin("split", minority...)
@@ -41,31 +60,18 @@ func TestPartitions(t *testing.T) {
 	for _, i := range majority {
 		for _, m := range minority {
 			if h := s.mustHeads(i)[s.Nodes[m].Name]; h.Size > before[h.Member] {
-				t.Errorf("%s shows %d entries of %s, which is cut off", s.Nodes[i].Name, h.Size, h.Member)
+				s.t.Errorf("%s shows %d entries of %s, which is cut off", s.Nodes[i].Name, h.Size, h.Member)
 			}
 		}
 	}
-	s.ground.split(all)
+	s.ground.split(slices.Concat(majority, minority))
 	stuck()
 	grown := s.agree()
 	for _, n := range s.Nodes {
 		if grown[n.Name].Size <= before[n.Name] {
-			t.Errorf("the log of %s has not grown", n.Name)
+			s.t.Errorf("the log of %s has not grown", n.Name)
 		}
 	}
-
-	for _, i := range all {
-		s.ground.cut(i, true)
-	}
-	before = s.sizes(all...)
-	stuck = s.begin("cut", all...)
-	s.stands(before, all, *cutFor)
-	for _, i := range all {
-		s.ground.cut(i, false)
-	}
-	stuck()
-	s.agree()
-	s.audit(s.Config.Bytes())
 }
 
 // TestOneWayCut has a member hear everybody while nobody hears it: it makes nothing final, the others go on without it, and when it is
