@@ -5,7 +5,7 @@
 //
 // It only reads. A gateway may be running on the folder: heads and states are read first and entries up to them after,
 // so that what is written meanwhile is not looked at. Memory is bounded by what entries refer to, not by how many there
-// are. An audit of one folder shows that this copy is whole and was signed by a quorum. It cannot show that others hold
+// are; only the index is held whole, as a gateway holds it. An audit of one folder shows that this copy is whole and was signed by a quorum. It cannot show that others hold
 // the same (evidence of forks does) or that what owners wrote is true.
 package audit
 
@@ -132,7 +132,7 @@ func newAuditor(o Options, facts func(string) *view.Log) (*auditor, error) {
 		a.o.Now = time.Now
 	}
 	a.now = a.o.Now()
-	a.report = &Report{Instance: a.cfgs[0].Instance, Version: a.cfgs[0].Version, Digest: a.cfgs[0].Digest(), Began: a.now.UTC()}
+	a.report = &Report{Instance: a.cfgs[0].Instance, Version: a.cfgs[0].Version, Digest: a.cfgs[0].Digest(), Began: a.now.UTC(), Problems: []Problem{}}
 	if broken != nil {
 		a.report.found(LinkInvalid, "", "%v", broken)
 	}
@@ -180,7 +180,7 @@ func (a *auditor) origins() []string {
 // readHeads makes a plan of each log from its final head, its fence and its pins.
 func (a *auditor) readHeads() error {
 	for _, origin := range a.origins() {
-		p := &plan{Log: &Log{Origin: origin, Kinds: make(map[string]int64)}}
+		p := &plan{Log: &Log{Origin: origin, Kinds: make(map[string]int64), Heads: []Cosigned{}, Problems: []Problem{}}}
 		for _, cfg := range a.cfgs {
 			if _, owner, ok := cfg.LogKey(origin); ok {
 				p.Owner = owner

@@ -67,7 +67,7 @@ func (f *Files) Opens() bool {
 // Fsck looks at every file of a store's folder. It only reads; the gateway should be stopped, or what it is writing shows
 // as left behind. progress is as in Options.
 func Fsck(ctx context.Context, dir string, progress func(done, total int64)) (*Files, error) {
-	c := &fsck{folder: folder{tiles.OS(), dir}, out: &Files{Dir: dir}, sizes: make(map[string]*sizes), progress: progress}
+	c := &fsck{folder: folder{tiles.OS(), dir}, out: &Files{Dir: dir, Findings: []Finding{}}, sizes: make(map[string]*sizes), progress: progress}
 	if ok, err := c.fs.Exists(c.path("logs")); err != nil || !ok {
 		return nil, fmt.Errorf("checking files of %s: %w", dir, errors.Join(ErrNoLedger, err))
 	}

@@ -61,7 +61,7 @@ func (a *auditor) readHead(p *plan) {
 
 // judge verifies each signature line of a head by itself.
 func judge(cfg *network.Configuration, origin string, c note.Checkpoint, data []byte) signatures {
-	s := signatures{cfg: cfg}
+	s := signatures{cfg: cfg, good: []Cosigned{}}
 	_, s.owner = note.VerifyOwner(cfg, origin, data)
 	for _, m := range cfg.Mirrors() {
 		v, err := torchwood.NewCosignatureVerifier(m.MirrorKey)
