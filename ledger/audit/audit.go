@@ -5,8 +5,10 @@
 //
 // It only reads. A gateway may be running on the folder: heads and states are read first and entries up to them after,
 // so that what is written meanwhile is not looked at. Memory is bounded by what entries refer to, not by how many there
-// are; only the index is held whole, as a gateway holds it. An audit of one folder shows that this copy is whole and was signed by a quorum. It cannot show that others hold
-// the same (evidence of forks does) or that what owners wrote is true.
+// are; only the index is held whole, as a gateway holds it.
+//
+// An audit of one folder shows that this copy is whole and was signed by a quorum. It cannot show that others hold the same
+// (evidence of forks does) or that what owners wrote is true.
 package audit
 
 import (
