@@ -306,7 +306,7 @@ func (c *fsck) file(path string, info fs.FileInfo) {
 		return
 	}
 	known := len(parts) == 1 && (parts[0] == "lock" || parts[0] == "index.db") ||
-		len(parts) > 1 && slices.Contains([]string{"signer", "chain", "succession", "evidence"}, parts[0])
+		len(parts) > 1 && slices.Contains([]string{"signer", "chain", "succession", "evidence", "outside"}, parts[0])
 	switch {
 	case strings.HasSuffix(rel, ".tmp"):
 		c.found(Leaves, path, "it was being written when the gateway ended; it is overwritten or can be removed")
