@@ -193,43 +193,48 @@ func listener(namespace string) func(netip.AddrPort) (*net.UDPConn, error) {
 	}
 }
 
+// own stands for this machine's network where a member is meant.
+const own = -1
+
+func (g *ground) open(of, port int) *net.UDPConn {
+	g.t.Helper()
+	var socket *net.UDPConn
+	var err error
+	if of == own {
+		socket, err = net.ListenUDP("udp4", nil)
+	} else {
+		socket, err = listener(g.members[of])(netip.AddrPortFrom(address(of), uint16(port)))
+	}
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return socket
+}
+
+func (g *ground) reaches(from, to int) bool {
+	g.t.Helper()
+	in, out := g.open(from, 0), g.open(to, 7000)
+	defer in.Close()
+	defer out.Close()
+	for range 20 {
+		_, _ = in.WriteToUDPAddrPort([]byte("x"), netip.AddrPortFrom(address(to), 7000)) // a cut may be an error or a loss
+		_ = out.SetReadDeadline(time.Now().Add(25 * time.Millisecond))
+		if _, _, err := out.ReadFromUDPAddrPort(make([]byte, 1)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // TestGround checks the ground itself: members reach one another, not the machine, and not across a cut or another bridge.
 func TestGround(t *testing.T) {
 	if !wanted(t) {
 		return
 	}
 	g := newGround(t, 3)
-	const own = -1 // this machine's network
-	open := func(of, port int) *net.UDPConn {
-		t.Helper()
-		listen := listener(g.members[max(of, 0)])
-		at := netip.AddrPortFrom(address(max(of, 0)), uint16(port))
-		if of == own {
-			listen = func(netip.AddrPort) (*net.UDPConn, error) { return net.ListenUDP("udp4", nil) }
-		}
-		socket, err := listen(at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return socket
-	}
-	reaches := func(from, to int) bool {
-		t.Helper()
-		in, out := open(from, 0), open(to, 7000)
-		defer in.Close()
-		defer out.Close()
-		for range 20 {
-			_, _ = in.WriteToUDPAddrPort([]byte("x"), netip.AddrPortFrom(address(to), 7000)) // a cut may be an error or a loss
-			_ = out.SetReadDeadline(time.Now().Add(25 * time.Millisecond))
-			if _, _, err := out.ReadFromUDPAddrPort(make([]byte, 1)); err == nil {
-				return true
-			}
-		}
-		return false
-	}
 	want := func(state string, from, to int, yes bool) {
 		t.Helper()
-		if reaches(from, to) != yes {
+		if g.reaches(from, to) != yes {
 			t.Errorf("%s: %d reaches %d: %v", state, from, to, !yes)
 		}
 	}
