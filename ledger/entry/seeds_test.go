@@ -50,6 +50,7 @@ func TestSeeds(t *testing.T) {
 		"nul":                    {[]byte(`{"any":"\u0000"}`)},
 		"number-out-of-range":    {[]byte(`{"any":1e400}`)},
 		"minus-zero":             {[]byte(`{"any":[-0,-0.0,0E+1]}`)},
+		"exponent":               {[]byte(`{"any":1e20}`)},
 		"integer-beyond":         {[]byte(`{"any":9007199254740992}`)},
 		"null-for-a-string":      {[]byte(`{"a":null}`)},
 		"case":                   {[]byte(`{"A":"x"}`)},

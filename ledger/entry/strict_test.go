@@ -131,6 +131,7 @@ func FuzzDecodeStrict(f *testing.F) {
 			return
 		}
 		var again outer
+		o.Any = nil // 1e20 is accepted there, and encoding/json writes it as an integer
 		enc, err := json.Marshal(o)
 		if err != nil {
 			t.Fatalf("accepted %q, cannot encode: %v", data, err)

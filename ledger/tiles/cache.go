@@ -7,8 +7,8 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// cachedTiles bounds the full hash tiles that all logs of a disk keep in memory: 32 MiB at 8 KiB each.
-const cachedTiles = 4096
+// cachedTiles bounds the full hash tiles that all logs of a disk keep in memory: 8 MiB at 8 KiB each.
+const cachedTiles = 1024
 
 // A cache keeps the full hash tiles that were read last. What is in it was checked.
 type cache struct {
