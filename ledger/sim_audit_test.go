@@ -11,14 +11,14 @@ import (
 // entries whose times and beats are not the simulation's.
 var simHarmless = map[audit.Code]bool{audit.Forked: true, audit.CosignatureTime: true, audit.BeatOrder: true, audit.BeatGrid: true}
 
-// audit replays the folder of each honest member from its files, with the configuration that the network began with: what
+// audit replays the folders of some honest members from their files, with the configuration that the network began with: what
 // is there must be what was signed, whatever happened to the member. (Invariant e.)
 func (w *simWorld) audit() {
 	if w.opts.plant.config != nil {
 		return // the stores have another configuration than the network
 	}
 	for _, n := range w.nodes {
-		if n.byzantine || n.gone || n.store == nil {
+		if n.byzantine || n.gone || n.store == nil || !w.chance(3) {
 			continue
 		}
 		r, err := audit.Run(context.Background(), audit.Options{Dir: "/m", FS: n.fs, Config: w.versions[0], Now: func() time.Time { return w.now }, Workers: 1})

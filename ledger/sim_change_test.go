@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"errors"
 	"math/bits"
 	"slices"
@@ -22,6 +23,7 @@ var errSimRemoved = errors.New("removed from the network")
 type simBallot struct {
 	docs      []*network.Configuration // proposed; an honest proposer makes one
 	proposals []network.Proposal
+	what      []string          // that they change
 	votes     map[string]uint64 // members, by bits, whose vote for a digest came out
 }
 
@@ -54,7 +56,7 @@ func (w *simWorld) propose() {
 		p.propose(b.proposals[0])
 		return
 	}
-	next := w.change(prev)
+	next, what := w.change(prev)
 	if next == nil || slices.ContainsFunc(b.docs, func(c *network.Configuration) bool { return c.Digest() == next.Digest() }) {
 		return
 	}
@@ -63,7 +65,7 @@ func (w *simWorld) propose() {
 	if err != nil {
 		w.failf("%s cannot propose: %v", p, err)
 	}
-	b.docs, b.proposals = append(b.docs, next), append(b.proposals, proposal)
+	b.docs, b.proposals, b.what = append(b.docs, next), append(b.proposals, proposal), append(b.what, what)
 	if len(b.docs) > 1 {
 		w.count("proposer equivocates")
 	}
@@ -90,11 +92,12 @@ func (n *simNode) propose(p network.Proposal) {
 	}
 }
 
-// change makes a successor of prev that the network bears.
-func (w *simWorld) change(prev *network.Configuration) *network.Configuration {
+// change makes a successor of prev that the network bears, and says what it changes.
+func (w *simWorld) change(prev *network.Configuration) (next *network.Configuration, what string) {
 	for range 6 {
 		var c network.Change
-		what, then := w.pickChange(prev, &c)
+		var then func()
+		what, then = w.pickChange(prev, &c)
 		if what == "" {
 			continue
 		}
@@ -105,11 +108,10 @@ func (w *simWorld) change(prev *network.Configuration) *network.Configuration {
 		if then != nil {
 			then()
 		}
-		w.count("change: " + what)
 		w.tracef("version %d is to be: %s", next.Version, what)
-		return next
+		return next, what
 	}
-	return nil
+	return nil, ""
 }
 
 // pickChange fills in one change of the members, their keys or their ways. then is done once it is proposed.
@@ -249,10 +251,18 @@ func (n *simNode) takeSuccession(from *simNode, s *network.Succession) {
 	if !n.w.quiet && n.w.chance(12) {
 		n.fs.CrashAt(1 + n.w.r.IntN(10))
 	}
+	before := n.store.Succession().Bytes()
 	err := n.store.AddSuccession(s)
 	n.w.tracef("%s takes %d votes and %d handovers from %s: %v", n, len(s.Votes), len(s.Handovers), from, err)
 	if n.survives() && from.trusted() && err != nil && !errors.Is(err, network.ErrEquivocation) && n.store.Failure() == nil {
 		n.w.failf("%s does not take what %s knows of the next version: %v", n, from, err)
+	}
+	if n.store == nil || bytes.Equal(before, n.store.Succession().Bytes()) {
+		return
+	}
+	n.tell(n.w.other(n), n.config().Version) // what is new goes on at once
+	if n.store.ballot != nil && n.w.chance(2) {
+		n.vote()
 	}
 }
 
@@ -332,7 +342,7 @@ func (w *simWorld) begin(c *network.Configuration, link *network.Link) {
 		w.failf("version %d was never proposed", c.Version)
 	}
 	w.versions, w.links = append(w.versions, b.docs[i]), append(w.links, link)
-	w.count("version in force")
+	w.count("in force: " + b.what[i])
 	w.tracef("version %d is in force", c.Version)
 	for _, l := range w.logs {
 		if k := len(l.finals); k > 0 {
@@ -449,7 +459,7 @@ func (n *simNode) checkLimit(c note.Checkpoint) {
 	}
 }
 
-// watchHandover checks a handover when it is made: it names every tree that this mirror cosigned.
+// watchHandover checks a handover when it is made: it names, or contains, every tree that this mirror cosigned.
 func (n *simNode) watchHandover() {
 	cfg := n.config()
 	if n.store.ballot == nil || n.handed == cfg.Version {
@@ -467,6 +477,9 @@ func (n *simNode) watchHandover() {
 	}
 	for _, origin := range cfg.Origins() {
 		last, l := n.signed["mirror"+origin].tree, n.w.logAt(origin)
+		if slices.ContainsFunc(n.store.Chain().Pins(origin), func(pin tlog.Tree) bool { return !l.consistent(pin, last) }) {
+			continue // its owner forked it, and another mirror handed over more: nothing of it is cosigned until it is fenced
+		}
 		if n.trusted() && last.N > 0 && (stands[origin].N < last.N || !l.consistent(stands[origin], last)) {
 			n.w.failf("%s hands over size %d of %s and cosigned %d", n, stands[origin].N, n.w.logName(origin), last.N)
 		}

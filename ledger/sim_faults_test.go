@@ -26,7 +26,7 @@ var simFaults = []struct {
 	{"clock a day ahead", 1, (*simWorld).dayAhead},
 	{"clock a minute back", 1, (*simWorld).minuteBack},
 	{"mail burns", 1, (*simWorld).burnMail},
-	{"change proposed", 4, (*simWorld).propose},
+	{"change proposed", 6, (*simWorld).propose},
 }
 
 // simMustHappen is what has to come of it in many runs: a simulation in which these stop happening simulates nothing.
@@ -35,6 +35,11 @@ var simMustHappen = []string{"append", "cosigned", "final", "crash at a step of 
 	"mirror cosigns with a future time", "mirror cosigns anything", "mirror lies about what it holds", "old head replayed",
 	"bit of a head changed", "relay serves entries", "wrong entries refused", "fork proved", "a copy of a folder is refused by what others hold",
 	"everything final after the faults", "folder audited"}
+
+// simRareMustHappen is what has to come of thousands of runs.
+var simRareMustHappen = []string{"proposer equivocates", "mirror hands over old trees", "member left", "version superseded",
+	"in force: a member joins", "in force: a member leaves", "in force: a mirror more", "in force: a mirror less", "in force: a mirror key is new",
+	"in force: a log key is new", "in force: the proposer", "in force: the quorum", "in force: intervals"}
 
 // schedule picks when faults happen.
 func (w *simWorld) schedule() []func(*simWorld) {

@@ -1,10 +1,13 @@
 package ledger
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // simRounds is how many seconds after the last fault everything must be final: to hear a quorum, to push, to hear of it, and
 // if a change is under way, all that once more for each version.
-const simRounds = 40
+const simRounds = 80
 
 // heal ends all faults and lets the members go on until what honest owners appended is final at every honest member, all
 // at the same version. If too many mirrors are lost for that, it only goes on. (Invariant d.)
@@ -36,7 +39,7 @@ func (w *simWorld) heal() {
 		case missing == "" && round > 4:
 			w.count("everything final after the faults")
 			return
-		case !live && round == 6:
+		case !live && round >= 6:
 			w.count("too many mirrors lost")
 			return
 		case round == simRounds-1:
@@ -55,7 +58,7 @@ func (w *simWorld) healRound(round int) (missing string) {
 			continue
 		}
 		if len(w.pending()) > 0 {
-			if n.heardVote(); n.store != nil {
+			if n.heardVote(); n.store != nil && w.chance(2) {
 				n.tell(w.other(n), n.config().Version)
 			}
 		}
@@ -69,13 +72,13 @@ func (w *simWorld) healRound(round int) (missing string) {
 				n.askAll()
 			}
 		default:
-			if round == 3 {
+			if round == 3 && w.chance(3) {
 				n.append()
 			}
-			if n.store != nil {
+			if n.store != nil && n.unfinished() {
 				n.poll()
 			}
-			if n.store != nil && len(n.store.Wants()) > 0 {
+			if n.store != nil && n.lacks() {
 				missing = n.name + " lacks entries"
 				n.pull(w.other(n))
 			}
@@ -85,6 +88,21 @@ func (w *simWorld) healRound(round int) (missing string) {
 		missing = late
 	}
 	return missing
+}
+
+// lacks says that entries are missing here which must come. Where an owner forked its log, a member that verified one
+// history waits for the fence.
+func (n *simNode) lacks() bool {
+	return slices.ContainsFunc(n.store.Wants(), func(want Want) bool {
+		_, fenced := n.config().Fence(want.Origin)
+		return fenced || n.w.nodes[n.w.logAt(want.Origin).owner].trusted()
+	})
+}
+
+// unfinished says that the own log has entries that are not final.
+func (n *simNode) unfinished() bool {
+	h, _ := n.store.Final(n.own.origin)
+	return h.Size < n.store.Size(n.own.origin)
 }
 
 // heardVote lets an operator vote, once all faults have ended, for the only document there is.
