@@ -165,9 +165,6 @@ func (s *Store) target(r *replica) uint64 {
 		if r.end.Tree.N > r.verified.N {
 			return max(uint64(r.wanted.c.Tree.N), uint64(r.end.Tree.N))
 		}
-		if s.Halted(r.origin) { // what is here may be the other history, which no peer's entries continue
-			return 0
-		}
 		return uint64(r.wanted.c.Tree.N)
 	}
 	if r.verified.N == r.fence.Size {
