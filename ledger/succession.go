@@ -387,8 +387,9 @@ func (s *Store) saveSuccession(next *network.Succession) error {
 	if err := s.disk.Write(tiles.File{Path: s.successionPath(), Data: next.Bytes()}); err != nil {
 		return s.stopping(err)
 	}
+	kept := *next // the caller's goes on growing; what others read does not change
 	s.mu.Lock()
-	s.succession = next
+	s.succession = &kept
 	s.mu.Unlock()
 	return nil
 }
