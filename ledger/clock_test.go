@@ -47,3 +47,29 @@ func TestMirrorADayAheadCosignsNothing(t *testing.T) {
 		t.Error("its own log is not final after the clock was set")
 	}
 }
+
+// A cosignature from the future, which an owner took while its own clock was a day ahead too, leaves its head once that clock
+// is set and another mirror cosigned: everybody else refuses a head with it.
+func TestFutureCosignatureLeavesTheHead(t *testing.T) {
+	for name, restarted := range map[string]bool{"goes on": false, "starts again": true} {
+		c := newCluster(t, "GOV/labour")
+		const owner, day = "GOV/labour", 24 * time.Hour
+		c.append(owner, batchEntry(1))
+		c.clock.add(day)
+		c.push(owner, "GOV/civil")
+		c.clock.add(-day)
+		c.push(owner, "GOV/benefits")
+		c.push(owner, "GOV/health")
+		if _, err := c.stores["GOV/health"].AddHead(c.final(owner, owner)); !errors.Is(err, ErrFuture) {
+			t.Fatalf("%s: takes a head from the future: %v", name, err)
+		}
+		if restarted {
+			c.reopen(owner)
+		}
+		c.push(owner, "GOV/tax")
+		h := c.final(owner, owner)
+		if _, err := c.stores["GOV/health"].AddHead(h); err != nil || h.Size != 1 {
+			t.Errorf("%s: size %d: %v", name, h.Size, err)
+		}
+	}
+}

@@ -42,7 +42,7 @@ func (s *Store) openFenced(r *replica, f network.Fence) error {
 		if empty, err = tlog.TreeHash(0, nil); err != nil {
 			return err
 		}
-		r.final, r.head = tlog.Tree{Hash: empty}, Head{}
+		r.final, r.head, r.version = tlog.Tree{Hash: empty}, Head{}, 0
 		r.files, err = s.openAt(r, tlog.Tree{Hash: empty})
 	}
 	if err != nil {
@@ -101,6 +101,34 @@ func (s *Store) reachFence(r *replica) error {
 	r.final = end
 	r.mu.Unlock()
 	return s.reindex(r)
+}
+
+// End returns the largest tree of a log, with its owner's signature, that this member holds or was told that somebody holds: what
+// a fence must keep so that no mirror that cosigned more refuses its vote. Once the log's owner has stopped, all members come to the
+// same one within two comparisons of theirs with one another. Not all of its entries need be here.
+//
+// Errors: ErrOrigin, ErrFenced (it has its end), ErrHalted (there are two histories; people decide which one counts).
+func (s *Store) End(origin string) (tlog.Tree, error) {
+	r, err := s.replica(origin)
+	switch {
+	case err != nil:
+	case r.fence.Origin != "":
+		err = ErrFenced
+	case s.Halted(origin):
+		err = ErrHalted
+	}
+	if err != nil {
+		return tlog.Tree{}, fmt.Errorf("finding the end of %q: %w", origin, err)
+	}
+	r.write.Lock()
+	defer r.write.Unlock()
+	end := r.verified
+	for _, c := range append([]note.Checkpoint{r.wanted.c}, r.told...) {
+		if c.Tree.N > end.N {
+			end = c.Tree
+		}
+	}
+	return end, nil
 }
 
 // A Want is a log with entries to pull, and up to which size.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/ledger/note"
 	"github.com/grille-gateway/grille/ledger/signer"
 )
 
@@ -153,6 +154,42 @@ func TestFencedLogIsWholeOrNotServed(t *testing.T) {
 	}
 }
 
+// A fenced log's tree comes with the configuration, and its head on its own: cosignatures of the smaller head that was known
+// before are none of the fenced tree.
+func TestHeadOfAFencedLogHasItsOwnCosignatures(t *testing.T) {
+	c := newCluster(t, "GOV/labour")
+	const owner, late = "GOV/tax", "GOV/labour"
+	origin := c.cfg.Origin(owner)
+	c.append(owner, batchEntry(1))
+	c.pushAll(owner, "GOV/benefits", "GOV/civil")
+	c.spread(owner, late, owner)
+	c.append(owner, batchEntry(2))
+	c.pushAll(owner, "GOV/benefits", "GOV/health")
+	whole := c.final(owner, owner)
+	c.spread(owner, "GOV/civil", owner)
+	all := append([]string{late}, testNames...)
+	p, next := c.propose(network.Change{Replace: []network.Card{secondCard(t, c, owner)}, Fences: []network.Fence{fenceAt(origin, whole.tree())}})
+	if err := c.stores["GOV/benefits"].Propose(p); err != nil {
+		t.Fatal(err)
+	}
+	c.tell(all...)
+	c.vote(next, "GOV/benefits", "GOV/civil", "GOV/health")
+	c.tell(all...)
+	c.supersede(all...)
+	s := c.stores[late]
+	fetch(t, s, c.stores["GOV/health"], origin)
+	if behind, err := s.AddHead(whole); behind || err != nil {
+		t.Fatalf("behind %v: %v", behind, err)
+	}
+	for range 2 {
+		h, _ := s.Final(origin)
+		if tree, _, err := note.VerifyHead(c.cfg, origin, h.Checkpoint, 3); err != nil || tree != whole.tree() {
+			t.Fatalf("shows size %d, which is not final: %v", tree.N, err)
+		}
+		s = c.reopen(late) // and it was kept
+	}
+}
+
 // A mirror does not vote for a fence that cuts off what it cosigned, that keeps another history, or that keeps more than is
 // here.
 func TestVoteAgainstAFenceThatLosesEntries(t *testing.T) {
@@ -209,6 +246,51 @@ func TestVoteAgainstAFenceBelowAFinalHead(t *testing.T) {
 	}
 	if err := s.castErr(next); !errors.Is(err, ErrProposal) || s.ballot.Voted() != nil {
 		t.Errorf("voted to cut off a final entry: %v", err)
+	}
+}
+
+// A log that an owner left in the middle of its work ends where some mirror cosigned it, though that never was final: all who
+// were told so agree, and all mirrors vote for a fence there.
+func TestEndOfALogIsWhatAMirrorCosigned(t *testing.T) {
+	c := newCluster(t)
+	const owner = "GOV/tax"
+	origin := c.cfg.Origin(owner)
+	c.append(owner, batchEntry(1))
+	c.pushAll(owner, testNames...)
+	c.append(owner, batchEntry(2))
+	c.push(owner, "GOV/health")
+	rest := []string{"GOV/benefits", "GOV/civil", "GOV/health"}
+	for _, name := range rest[:2] {
+		if end, err := c.stores[name].End(origin); err != nil || end.N != 1 {
+			t.Fatalf("%s, which was told nothing: size %d, %v", name, end.N, err)
+		}
+		if err := c.stores[name].Hear("GOV/health", nil, c.stores["GOV/health"].Standing()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end, err := c.stores["GOV/health"].End(origin)
+	if err != nil || end.N != 2 {
+		t.Fatalf("where it was cosigned: size %d, %v", end.N, err)
+	}
+	p, next := c.propose(network.Change{Remove: []string{owner}, Fences: []network.Fence{fenceAt(origin, end)}})
+	if err := c.stores["GOV/benefits"].Propose(p); err != nil {
+		t.Fatal(err)
+	}
+	c.tell(rest...)
+	for _, name := range rest {
+		if told, err := c.stores[name].End(origin); err != nil || told != end {
+			t.Errorf("%s: size %d, %v", name, told.N, err)
+		}
+		fetch(t, c.stores[name], c.stores["GOV/health"], origin)
+	}
+	c.vote(next, rest...)
+	c.tell(rest...)
+	c.supersede(rest...)
+	if _, err := c.stores["GOV/civil"].End(origin); !errors.Is(err, ErrFenced) {
+		t.Errorf("of a fenced log: %v", err)
+	}
+	if _, err := c.stores["GOV/civil"].End("none"); !errors.Is(err, ErrOrigin) {
+		t.Errorf("of no log: %v", err)
 	}
 }
 

@@ -50,8 +50,8 @@ type replica struct {
 	verified tlog.Tree
 	final    tlog.Tree
 	head     Head
-	cosigs   map[string]note.Cosignature // of final, by mirror
-	version  int                         // of the configuration that final is final by
+	cosigs   map[string]note.Cosignature // of head, by mirror
+	version  int                         // of the configuration that head is final by
 	signed   note.Checkpoint             // owner's, of the largest tree that came with one
 	suspect  note.Checkpoint             // owner's, contradicts what is here
 }
@@ -284,7 +284,7 @@ func (s *Store) readHead(r *replica) error {
 	if err != nil {
 		return fmt.Errorf("reading final head: %w: not signed as the configuration demands", errors.Join(ErrCorrupt, err))
 	}
-	r.setHead(c, cosigs, cfg)
+	r.setHead(c, cosigs, cfg, s.now())
 	return nil
 }
 
@@ -447,18 +447,17 @@ func (r *replica) verify(c note.Checkpoint) error {
 	return nil
 }
 
-// setHead makes a checkpoint with a quorum of cosignatures the final head, with the newest of them. Call with mu held, or
-// alone.
-func (r *replica) setHead(owner note.Checkpoint, cosigs []note.Cosignature, cfg *network.Configuration) {
-	if owner.Tree != r.final || cfg.Version != r.version {
+// setHead makes a checkpoint with a quorum of cosignatures the final head, with the newest of them. A log's final tree may be
+// ahead of its head, where a fence says so: cosignatures kept are those of the head. Call with mu held, or alone.
+func (r *replica) setHead(owner note.Checkpoint, cosigs []note.Cosignature, cfg *network.Configuration, now time.Time) {
+	if owner.Tree != r.head.tree() || cfg.Version != r.version {
 		r.cosigs = make(map[string]note.Cosignature)
 	}
+	limit := now.Add(ClockAllowance)
 	for _, c := range cosigs {
-		if old, ok := r.cosigs[c.Mirror]; !ok || c.Time.After(old.Time) {
-			r.cosigs[c.Mirror] = c
-		}
+		core.Keep(r.cosigs, c, limit)
 	}
-	newest := core.Newest(r.cosigs, cfg.Quorum())
+	newest := core.Newest(r.cosigs, cfg.Quorum(), limit)
 	times := make([]time.Time, len(newest))
 	for i, c := range newest {
 		times[i] = c.Time
@@ -474,11 +473,11 @@ func (r *replica) setHead(owner note.Checkpoint, cosigs []note.Cosignature, cfg 
 // this log: sendMu for the own one, write for others.
 func (s *Store) finish(r *replica, owner note.Checkpoint, cosigs []note.Cosignature, cfg *network.Configuration) error {
 	r.mu.RLock()
-	next := replica{origin: r.origin, final: r.final, version: r.version, cosigs: maps.Clone(r.cosigs)}
+	next := replica{origin: r.origin, head: r.head, version: r.version, cosigs: maps.Clone(r.cosigs)}
 	grows := owner.Tree.N > r.final.N
-	durable := grows || cfg.Version > r.version
+	durable := owner.Tree != r.head.tree() || cfg.Version > r.version
 	r.mu.RUnlock()
-	next.setHead(owner, cosigs, cfg)
+	next.setHead(owner, cosigs, cfg, s.now())
 	if durable {
 		if err := s.disk.Write(tiles.File{Path: r.head0, Data: next.head.Checkpoint}); err != nil {
 			return s.stopping(err)

@@ -91,7 +91,7 @@ func (s *Store) finalOwn() error {
 	if s.Halted(s.own.origin) && final.N > s.own.final.N {
 		return ErrHalted
 	}
-	if err := s.finish(s.own, c, s.sending.Newest(), s.cfg); err != nil {
+	if err := s.finish(s.own, c, s.sending.Newest(s.now()), s.cfg); err != nil {
 		return err
 	}
 	maps.DeleteFunc(s.notes, func(size int64, _ note.Checkpoint) bool { return size < final.N })

@@ -278,7 +278,7 @@ func (l *simLies) collude() {
 		if err != nil {
 			panic(err)
 		}
-		h := Head{Origin: l.log().origin, Size: uint64(tree.N), Root: tree.Hash, Checkpoint: note.Assemble(c, core.Newest(all, q))}
+		h := Head{Origin: l.log().origin, Size: uint64(tree.N), Root: tree.Hash, Checkpoint: note.Assemble(c, core.Newest(all, q, w.now.Add(ClockAllowance)))}
 		w.remember(h)
 		for range 2 {
 			w.send(simMail{from: l.n.id, to: w.other(l.n).id, head: &h})

@@ -75,7 +75,7 @@ func (w *simWorld) healRound(round int) (missing string) {
 			if round == 3 && w.chance(3) {
 				n.append()
 			}
-			if n.store != nil && n.unfinished() {
+			if n.store != nil && (n.unfinished() || round > 4) { // later on heartbeats too
 				n.poll()
 			}
 			if n.store != nil && n.lacks() {

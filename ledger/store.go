@@ -279,7 +279,7 @@ func (s *Store) loadSending() error {
 	for _, m := range s.cfg.Mirrors() {
 		mirrors = append(mirrors, m.Name)
 	}
-	s.sending = core.NewOwner(s.quorum, mirrors, tree, final, kept)
+	s.sending = core.NewOwner(s.quorum, ClockAllowance, mirrors, tree, final, kept)
 	return nil
 }
 

@@ -48,6 +48,8 @@ type Head struct {
 	Times      []time.Time // the cosignatures' times, ascending
 }
 
+func (h Head) tree() tlog.Tree { return tlog.Tree{N: int64(h.Size), Hash: h.Root} }
+
 // Entries is a run of entries of one log.
 type Entries struct {
 	From    uint64

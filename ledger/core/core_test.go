@@ -80,7 +80,7 @@ const beat = 10 * time.Second
 
 // TestQuorum brings one tree to a quorum and keeps it fresh.
 func TestQuorum(t *testing.T) {
-	o := NewOwner(3, []string{"a", "b", "c", "d"}, tree(0, 0), tree(0, 0), nil)
+	o := NewOwner(3, 5*time.Second, []string{"a", "b", "c", "d"}, tree(0, 0), tree(0, 0), nil)
 	if _, _, ok := o.Wants("a", start, beat); ok {
 		t.Fatal("an empty log is pushed")
 	}
@@ -93,7 +93,7 @@ func TestQuorum(t *testing.T) {
 			t.Fatalf("step %d: changed %v", i, changed)
 		}
 	}
-	if o.Final() != tree(5, 1) || len(o.Newest()) != 3 {
+	if o.Final() != tree(5, 1) || len(o.Newest(start)) != 3 {
 		t.Fatalf("final %v", o.Final())
 	}
 	later := start.Add(beat)
@@ -108,14 +108,14 @@ func TestQuorum(t *testing.T) {
 			t.Fatalf("heartbeat %d: changed %v", i, changed)
 		}
 	}
-	if c := o.Newest(); c[0].Mirror != "a" || c[1].Mirror != "b" || c[2].Mirror != "c" || !c[0].Time.Equal(later) {
+	if c := o.Newest(later); c[0].Mirror != "a" || c[1].Mirror != "b" || c[2].Mirror != "c" || !c[0].Time.Equal(later) {
 		t.Fatalf("newest %v", c)
 	}
 }
 
 // A late cosignature of the final tree still refreshes it while a larger one is on its way.
 func TestLateCosignature(t *testing.T) {
-	o := NewOwner(2, []string{"a", "b", "c"}, tree(5, 1), tree(5, 1), []note.Cosignature{cosig("a", start), cosig("b", start)})
+	o := NewOwner(2, 5*time.Second, []string{"a", "b", "c"}, tree(5, 1), tree(5, 1), []note.Cosignature{cosig("a", start), cosig("b", start)})
 	o.Signed(tree(6, 2))
 	if o.Target() != tree(6, 2) || !o.Cosigned(5, cosig("c", start.Add(1)), start) {
 		t.Fatal("late cosignature is lost")
@@ -129,7 +129,7 @@ func TestLateCosignature(t *testing.T) {
 }
 
 func TestStands(t *testing.T) {
-	o := NewOwner(3, []string{"a"}, tree(50, 1), tree(0, 0), nil)
+	o := NewOwner(3, 5*time.Second, []string{"a"}, tree(50, 1), tree(0, 0), nil)
 	for i, tc := range []struct {
 		have uint64
 		ok   bool
@@ -149,7 +149,7 @@ func TestBusyLogIsNotStarved(t *testing.T) {
 	for seed := range uint64(50) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		mirrors := []string{"a", "b", "c", "d", "e", "f", "g"}
-		o := NewOwner(5, mirrors, tree(0, 0), tree(0, 0), nil)
+		o := NewOwner(5, 5*time.Second, mirrors, tree(0, 0), tree(0, 0), nil)
 		now, size := start, int64(0)
 		signed := make(map[string]int64) // what each mirror cosigned last
 		finals := 0
@@ -175,8 +175,8 @@ func TestBusyLogIsNotStarved(t *testing.T) {
 			before := o.Final()
 			if o.Cosigned(target.N, cosig(m, now), now) && o.Final() != before {
 				finals++
-				if o.Final().N <= before.N || len(o.Newest()) != 5 {
-					t.Fatalf("seed %d: final %v after %v with %d", seed, o.Final(), before, len(o.Newest()))
+				if o.Final().N <= before.N || len(o.Newest(start)) != 5 {
+					t.Fatalf("seed %d: final %v after %v with %d", seed, o.Final(), before, len(o.Newest(start)))
 				}
 			}
 		}
@@ -186,9 +186,29 @@ func TestBusyLogIsNotStarved(t *testing.T) {
 	}
 }
 
+// TestKeep replaces an older cosignature, and one from the future by any that is not.
+func TestKeep(t *testing.T) {
+	at := func(s int) note.Cosignature { return cosig("a", start.Add(time.Duration(s)*time.Second)) }
+	for _, tc := range []struct {
+		name      string
+		have, new int
+		want      bool
+	}{{"newer", 1, 2, true}, {"older", 2, 1, false}, {"the same", 2, 2, false}, {"from the future", 2, 20, true},
+		{"in place of the future", 20, 1, true}, {"two from the future", 20, 15, false}, {"at the limit", 10, 9, false}} {
+		m := map[string]note.Cosignature{"a": at(tc.have)}
+		if got := Keep(m, at(tc.new), start.Add(10*time.Second)); got != tc.want || got == m["a"].Time.Equal(at(tc.have).Time) {
+			t.Errorf("%s: %v, then %v", tc.name, got, m["a"].Time)
+		}
+	}
+	m := map[string]note.Cosignature{"a": at(20), "b": cosig("b", start), "c": cosig("c", start)}
+	if c := Newest(m, 2, start.Add(10*time.Second)); c[0].Mirror != "b" || c[1].Mirror != "c" {
+		t.Errorf("a head with %v", c)
+	}
+}
+
 func ExampleNewest() {
 	m := map[string]note.Cosignature{"a": cosig("a", start), "b": cosig("b", start.Add(2)), "c": cosig("c", start)}
-	for _, c := range Newest(m, 2) {
+	for _, c := range Newest(m, 2, start.Add(5)) {
 		fmt.Println(c.Mirror)
 	}
 	// Output:

@@ -1,8 +1,10 @@
 package core
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +24,7 @@ var ErrNoProgress = errors.New("mirror made no progress")
 // Its fields are values; it is not safe for concurrent use.
 type Owner struct {
 	quorum  int
+	ahead   time.Duration // how far a cosignature's time may be ahead of our clock
 	mirrors map[string]*peer
 	latest  tlog.Tree // signed last
 	target  tlog.Tree // being cosigned
@@ -37,9 +40,10 @@ type peer struct {
 }
 
 // NewOwner returns the state after a start: latest is the tree signed last, final the newest one known to be final. The
-// mirrors are assumed to hold everything; one that does not answers where it stands.
-func NewOwner(quorum int, mirrors []string, latest, final tlog.Tree, kept []note.Cosignature) *Owner {
-	o := &Owner{quorum: quorum, mirrors: make(map[string]*peer), latest: latest, final: final, kept: byMirror(kept)}
+// mirrors are assumed to hold everything; one that does not answers where it stands. A cosignature whose time is further
+// ahead of our clock than the allowance was taken when our clock was ahead, and gives way to any other.
+func NewOwner(quorum int, allowance time.Duration, mirrors []string, latest, final tlog.Tree, kept []note.Cosignature) *Owner {
+	o := &Owner{quorum: quorum, ahead: allowance, mirrors: make(map[string]*peer), latest: latest, final: final, kept: byMirror(kept)}
 	for _, m := range mirrors {
 		o.mirrors[m] = &peer{have: latest.N}
 	}
@@ -116,7 +120,7 @@ func (o *Owner) Cosigned(size int64, c note.Cosignature, now time.Time) (changed
 	p.have, p.asked = max(p.have, size), false
 	if size == o.target.N {
 		p.sent = now
-		newer := put(o.cosigs, c)
+		newer := Keep(o.cosigs, c, now.Add(o.ahead))
 		if size == o.final.N {
 			return newer
 		}
@@ -127,31 +131,35 @@ func (o *Owner) Cosigned(size int64, c note.Cosignature, now time.Time) (changed
 		o.advance()
 		return true
 	}
-	return size == o.final.N && size > 0 && put(o.kept, c)
+	return size == o.final.N && size > 0 && Keep(o.kept, c, now.Add(o.ahead))
 }
 
-func put(m map[string]note.Cosignature, c note.Cosignature) bool {
-	if old, ok := m[c.Mirror]; ok && !c.Time.After(old.Time) {
+// Keep puts a cosignature in the place of its mirror's older one, or of one from after limit, and reports whether it did.
+func Keep(m map[string]note.Cosignature, c note.Cosignature, limit time.Time) bool {
+	if old, ok := m[c.Mirror]; ok && !c.Time.After(old.Time) && (!old.Time.After(limit) || c.Time.After(limit)) {
 		return false
 	}
 	m[c.Mirror] = c
 	return true
 }
 
-// Newest returns the quorum of cosignatures of the final tree with the newest times.
-func (o *Owner) Newest() []note.Cosignature { return Newest(o.kept, o.quorum) }
+// Newest returns the quorum of cosignatures of the final tree with the newest times that are not ahead of now.
+func (o *Owner) Newest(now time.Time) []note.Cosignature {
+	return Newest(o.kept, o.quorum, now.Add(o.ahead))
+}
 
-// Newest returns the n cosignatures with the newest times; of equal times, those of the mirrors first by name.
-func Newest(m map[string]note.Cosignature, n int) []note.Cosignature {
-	out := make([]note.Cosignature, 0, len(m))
-	for _, c := range m {
-		out = append(out, c)
-	}
+// Newest returns the n cosignatures with the newest times; of equal times, those of the mirrors first by name. Times after
+// limit come last: nobody whose clock is right takes a head with them.
+func Newest(m map[string]note.Cosignature, n int, limit time.Time) []note.Cosignature {
+	out := slices.Collect(maps.Values(m))
 	slices.SortFunc(out, func(a, b note.Cosignature) int {
-		if d := b.Time.Compare(a.Time); d != 0 {
-			return d
+		if late := a.Time.After(limit); late != b.Time.After(limit) {
+			if late {
+				return 1
+			}
+			return -1
 		}
-		return strings.Compare(a.Mirror, b.Mirror)
+		return cmp.Or(b.Time.Compare(a.Time), strings.Compare(a.Mirror, b.Mirror))
 	})
 	return out[:min(n, len(out))]
 }
