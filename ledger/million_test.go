@@ -140,7 +140,7 @@ func peakReset() {
 // BenchmarkMillion opens a store of a million entries in four logs, with its index and without. The entries are made in
 // the folder that GRILLE_MILLION names, if they are not there from an earlier run, else in a temporary one.
 //
-//	go test ./ledger -run XXX -bench Million -benchtime 1x -timeout 30m
+//	go test ./ledger -run '^$' -bench Million -benchtime 1x -timeout 30m
 func BenchmarkMillion(b *testing.B) {
 	const logs, each = 4, 250_000
 	me, owners := "GOV/archive", []string{"GOV/office-1", "GOV/office-2", "GOV/office-3", "GOV/office-4"}

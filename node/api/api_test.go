@@ -77,6 +77,7 @@ func (f *fake) Reject(context.Context, Reference, string) (Published, error) {
 func (f *fake) Revoke(context.Context, uint64, string) (Published, error) { return Published{3}, nil }
 func (f *fake) Entries(EntryQuery) (*EntryPage, error)                    { return &EntryPage{}, nil }
 func (f *fake) Entry(string, uint64) (*Entry, error)                      { return &Entry{}, nil }
+func (f *fake) End(string) (*End, error)                                  { return &End{}, nil }
 func (f *fake) Heads() []Head                                             { return nil }
 func (f *fake) Proof(string, uint64) ([]byte, error)                      { return []byte("c2sp.org/tlog-proof@v1\n"), nil }
 func (f *fake) Network() Network                                          { return Network{Instance: "demo"} }

@@ -22,6 +22,10 @@ type entriesInput struct {
 }
 
 // entryInput names one entry. Origins have slashes, so they are no path segments.
+type originInput struct {
+	Origin string `query:"origin" required:"true" maxLength:"128" pattern:"^[A-Za-z0-9./-]+$" patternDescription:"an origin" doc:"Origin of the log"`
+}
+
 type entryInput struct {
 	Origin string `query:"origin" required:"true" maxLength:"128" pattern:"^[A-Za-z0-9./-]+$" patternDescription:"an origin" doc:"Origin of the log"`
 	Index  uint64 `query:"index" required:"true" doc:"Index of the entry"`
@@ -47,6 +51,15 @@ func (s *Server) registerLedger() {
 	huma.Register(s.api, get("heads", "/v1/ledger/heads", "Get the newest final checkpoint of each log"),
 		func(context.Context, *struct{}) (*struct{ Body list[Head] }, error) {
 			return &struct{ Body list[Head] }{listOf(s.o.Gateway.Heads())}, nil
+		})
+
+	huma.Register(s.api, get("end", "/v1/ledger/end", "Get where a fence would end a log without losing what any mirror cosigned", 404, 409, 422),
+		func(_ context.Context, in *originInput) (*struct{ Body *End }, error) {
+			end, err := s.o.Gateway.End(in.Origin)
+			if err != nil {
+				return nil, s.fail("end", err)
+			}
+			return &struct{ Body *End }{end}, nil
 		})
 
 	huma.Register(s.api, get("proof", "/v1/ledger/proof", "Get a proof (C2SP tlog-proof) that an entry is final", 404, 422),

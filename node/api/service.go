@@ -36,6 +36,8 @@ type Gateway interface {
 	Entries(q EntryQuery) (*EntryPage, error)
 	Entry(origin string, index uint64) (*Entry, error)
 	Heads() []Head
+	// End tells where a fence would end a log without losing what any mirror cosigned.
+	End(origin string) (*End, error)
 	// Proof returns a C2SP tlog-proof of one entry under the newest final checkpoint of its log.
 	Proof(origin string, index uint64) ([]byte, error)
 
@@ -275,6 +277,14 @@ type Head struct {
 	AgeSeconds int64    `json:"age_seconds,omitempty"`
 	Checkpoint string   `json:"checkpoint" doc:"C2SP checkpoint with exactly a quorum of cosignatures"`
 	Witnesses  []string `json:"witnesses,omitempty" doc:"Witnesses outside the network that cosigned it, too; they count to no quorum"`
+}
+
+// End is the largest checkpoint of a log, signed by its owner, that this member holds or was told that somebody holds.
+type End struct {
+	Origin string `json:"origin"`
+	Size   int64  `json:"size"`
+	Root   string `json:"root" doc:"Root hash, base64 as in the checkpoint"`
+	Here   bool   `json:"here" doc:"All its entries are at this member"`
 }
 
 // Network is the pinned network configuration as this gateway sees it.

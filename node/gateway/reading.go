@@ -101,6 +101,20 @@ func (g *Gateway) Heads() []api.Head {
 	return list
 }
 
+// End implements api.Gateway.
+func (g *Gateway) End(origin string) (*api.End, error) {
+	end, err := g.ledger.End(origin)
+	switch {
+	case errors.Is(err, ledger.ErrOrigin):
+		return nil, api.NewProblem(http.StatusNotFound, api.CodeNotFound, "no such log; GET /v1/ledger/heads lists them")
+	case errors.Is(err, ledger.ErrFenced), errors.Is(err, ledger.ErrHalted):
+		return nil, api.NewProblem(http.StatusConflict, codeNoEnd, err.Error())
+	case err != nil:
+		return nil, err
+	}
+	return &api.End{Origin: origin, Size: end.N, Root: end.Hash.String(), Here: g.ledger.Size(origin) >= uint64(end.N)}, nil
+}
+
 // Proof implements api.Gateway.
 func (g *Gateway) Proof(origin string, index uint64) ([]byte, error) {
 	proof, _, err := g.ledger.Proof(origin, index)

@@ -20,6 +20,7 @@ const (
 	codeNotMirror   = "not_mirror"   // only mirrors vote
 	codeStarting    = "starting"     // too few members were heard from
 	codeSuperseded  = "superseded"   // the next version is in force
+	codeNoEnd       = "no_end"       // a log is fenced, or its owner signed two histories and people must decide where it ends
 )
 
 // Succession implements api.Gateway.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/grille-gateway/grille/ledger/entry"
 	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/node/api"
 	"github.com/grille-gateway/grille/prover"
 )
 
@@ -21,7 +23,7 @@ import (
 type changeFlags struct {
 	from, out                        string
 	add, remove, replace             []string // cards, member names, cards
-	fences, mirrors                  []string // ORIGIN:SIZE:ROOT, NAME=true|false
+	fences, mirrors                  []string // ORIGIN or ORIGIN:SIZE:ROOT, NAME=true|false
 	proposer, expires, schemes, keys string
 	quorum, beat, heartbeat, fresh   int
 }
@@ -30,12 +32,13 @@ const changeLong = `Makes the document of the network's next version from this o
 document: the proposer signs it, a quorum of mirrors votes for it, and these hand over to it, before it holds for anybody.
 
 A member that joins copies all logs first; make it a mirror in a later version. A member that leaves, or takes a new log key,
-needs a fence: the place at which its present log ends for ever. Take size and root from "grille ledger heads" of several
-members, and not below what any mirror has cosigned, or it will not vote. Add or remove one mirror at a time, the new one first.`
+needs a fence: the place at which its present log ends for ever. Stop its gateway first. With --fence ORIGIN alone, the gateway in
+--dir says where: at the largest checkpoint that anybody is known to hold, for a mirror that cosigned more does not vote. Wait until
+several members say the same. Add or remove one mirror at a time, the new one first.`
 
 const changeExample = `  grille network change --add shelter/card.json -f next.json
   grille network change --mirror GOV/shelter=true -f next.json
-  grille network change --remove GOV/audit --fence gov.example/GOV/audit/log/1:120:ROOT -f next.json
+  grille network change --remove GOV/audit --fence gov.example/GOV/audit/log/1 -f next.json
   grille network change --replace land/card.json --fence gov.example/GOV/land/log/1:950:ROOT -f next.json`
 
 func (a *app) networkChange() *cobra.Command {
@@ -88,7 +91,7 @@ func (f *changeFlags) bind(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.add, "add", nil, "card of a member that joins; repeat it")
 	c.Flags().StringArrayVar(&f.remove, "remove", nil, "name of a member that leaves; repeat it")
 	c.Flags().StringArrayVar(&f.replace, "replace", nil, "new card of a member, with other keys, endpoint or title; repeat it")
-	c.Flags().StringArrayVar(&f.fences, "fence", nil, "ORIGIN:SIZE:ROOT, where a log ends; repeat it")
+	c.Flags().StringArrayVar(&f.fences, "fence", nil, "ORIGIN or ORIGIN:SIZE:ROOT, where a log ends; repeat it")
 	c.Flags().StringArrayVar(&f.mirrors, "mirror", nil, "NAME=true or NAME=false, who is a mirror from now on; repeat it")
 	c.Flags().StringVar(&f.proposer, "proposer", "", "member that proposes the version after this")
 	c.Flags().IntVar(&f.quorum, "quorum", 0, "mirrors that make a tree final; 0 for two thirds and one")
@@ -110,7 +113,7 @@ func (a *app) readChange(cmd *cobra.Command, prev *network.Configuration, f chan
 		return c, err
 	}
 	c.Remove = f.remove
-	if c.Fences, err = parseFences(f.fences); err != nil {
+	if c.Fences, err = a.readFences(cmd, f.fences); err != nil {
 		return c, err
 	}
 	if c.Mirrors, err = parseMirrors(f.mirrors); err != nil {
@@ -156,27 +159,53 @@ func readCards(paths []string) ([]network.Card, error) {
 	return cards, nil
 }
 
-// parseFences reads ORIGIN:SIZE:ROOT; the root is in hexadecimal digits, or in base64 as in a checkpoint.
-func parseFences(args []string) ([]network.Fence, error) {
+// readFences reads ORIGIN:SIZE:ROOT; the root is in hexadecimal digits, or in base64 as in a checkpoint. Of an ORIGIN alone the
+// gateway says where it ends.
+func (a *app) readFences(cmd *cobra.Command, args []string) ([]network.Fence, error) {
 	var out []network.Fence
 	for _, arg := range args {
-		parts := strings.Split(arg, ":")
-		if len(parts) != 3 {
-			return nil, usagef("--fence is %q: write ORIGIN:SIZE:ROOT", arg)
+		read := parseFence
+		if !strings.Contains(arg, ":") {
+			read = func(origin string) (network.Fence, error) { return a.askFence(cmd, origin) }
 		}
-		size, err := strconv.ParseInt(parts[1], 10, 64)
+		fence, err := read(arg)
 		if err != nil {
-			return nil, usagef("--fence is %q: %q is no number of entries", arg, parts[1])
+			return nil, err
 		}
-		root, err := base64.StdEncoding.Strict().DecodeString(parts[2])
-		if err != nil || len(root) != 32 {
-			if root, err = hex.DecodeString(parts[2]); err != nil || len(root) != 32 {
-				return nil, usagef("--fence is %q: %q is no root: write 64 hexadecimal digits, or the checkpoint's third line", arg, parts[2])
-			}
-		}
-		out = append(out, network.Fence{Origin: parts[0], Size: size, Root: hex.EncodeToString(root)})
+		out = append(out, fence)
 	}
 	return out, nil
+}
+
+func parseFence(arg string) (network.Fence, error) {
+	parts := strings.Split(arg, ":")
+	if len(parts) != 3 {
+		return network.Fence{}, usagef("--fence is %q: write ORIGIN, or ORIGIN:SIZE:ROOT", arg)
+	}
+	size, err := strconv.ParseInt(parts[1], 10, 64)
+	if err != nil {
+		return network.Fence{}, usagef("--fence is %q: %q is no number of entries", arg, parts[1])
+	}
+	root, err := base64.StdEncoding.Strict().DecodeString(parts[2])
+	if err != nil || len(root) != 32 {
+		if root, err = hex.DecodeString(parts[2]); err != nil || len(root) != 32 {
+			return network.Fence{}, usagef("--fence is %q: %q is no root: write 64 hexadecimal digits, or the checkpoint's third line", arg, parts[2])
+		}
+	}
+	return network.Fence{Origin: parts[0], Size: size, Root: hex.EncodeToString(root)}, nil
+}
+
+// askFence asks the gateway where a log should end.
+func (a *app) askFence(cmd *cobra.Command, origin string) (network.Fence, error) {
+	var end api.End
+	client, err := a.client()
+	if err == nil {
+		err = client.get(cmd.Context(), "/v1/ledger/end?"+url.Values{"origin": {origin}}.Encode(), &end)
+	}
+	if err != nil {
+		return network.Fence{}, fmt.Errorf("asking the gateway where %s ends (or write ORIGIN:SIZE:ROOT): %w", origin, err)
+	}
+	return parseFence(fmt.Sprintf("%s:%d:%s", origin, end.Size, end.Root))
 }
 
 func parseMirrors(args []string) (map[string]bool, error) {

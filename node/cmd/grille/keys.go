@@ -64,7 +64,7 @@ func (a *app) printCard(dir config.Folder, card network.Card, rotated []config.R
 		facts(w, "card", c.Card, "fingerprint", c.Fingerprint, "log", c.Log)
 		fmt.Fprint(w, "Next: give the card to the proposer of the network's next version, who runs\n  grille network change --replace card.json")
 		if slices.Contains(rotated, config.RoleLog) {
-			fmt.Fprint(w, " --fence ORIGIN:SIZE:ROOT")
+			fmt.Fprint(w, " --fence ORIGIN")
 		}
 		fmt.Fprintln(w)
 	})
