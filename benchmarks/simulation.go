@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/grille-gateway/grille/ledger"
 	"github.com/grille-gateway/grille/ledger/core"
 	"github.com/grille-gateway/grille/ledger/note"
 )
@@ -168,7 +169,7 @@ func newSimulation(shape simShape, names []string, digest string, sizes messageS
 	mirrors := names[:shape.mirrors]
 	for i, name := range names {
 		n := &simNode{held: make([]int64, len(names)), hop: make([]uint8, len(names)), pushing: make([]bool, shape.mirrors),
-			appended: map[int64]time.Duration{}, owner: core.NewOwner(shape.quorum, mirrors, tlog.Tree{}, tlog.Tree{}, nil),
+			appended: map[int64]time.Duration{}, owner: core.NewOwner(shape.quorum, ledger.ClockAllowance, mirrors, tlog.Tree{}, tlog.Tree{}, nil),
 			spread: core.NewSpread(len(names), core.Neighbours(names, name, digest), s.random.Float64)}
 		s.nodes = append(s.nodes, n)
 		s.after(time.Duration(s.random.Int64N(int64(shape.entryEvery))), simEvent{kind: eventAppend, node: int32(i)})

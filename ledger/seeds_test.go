@@ -19,8 +19,6 @@ func TestSeeds(t *testing.T) {
 		"push-nothing":       {Push{}.Encode()},
 		"reply-no-signature": {PushReply{Size: 1, Have: 2}.Encode()},
 		"reply-have-beyond":  {binary.BigEndian.AppendUint64([]byte{wireReply, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 1<<63)},
-		"head-no-note":       {Head{Origin: "o", Checkpoint: []byte("x")}.Encode()},
-		"head-note-length":   {[]byte{wireHead, 1, 'o', 0xff, 0xff}},
 	}
 	for name, data := range wireSamples(t) {
 		inputs[name] = []any{data}

@@ -311,9 +311,9 @@ func (l *simLies) replay(to *simNode) {
 	h := w.heads[w.r.IntN(len(w.heads))]
 	w.count("old head replayed")
 	if w.chance(2) {
-		data := h.Encode()
+		data := slices.Clone(h.Checkpoint)
 		data[w.r.IntN(len(data))] ^= 1 << w.r.IntN(8)
-		changed, err := DecodeHead(data)
+		changed, err := HeadOf(h.Origin, data)
 		if err != nil {
 			return
 		}

@@ -274,7 +274,7 @@ func (w *simWorld) encode(m *simMail) {
 		w.must(err)
 		m.reply = &r
 	case m.head != nil:
-		h, err := DecodeHead(m.head.Encode())
+		h, err := HeadOf(m.head.Origin, m.head.Checkpoint)
 		w.must(err)
 		m.head = &h
 	case m.entries != nil:

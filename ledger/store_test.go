@@ -3,8 +3,6 @@ package ledger
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/grille-gateway/grille/ledger/entry"
 	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/ledger/network/networktest"
 )
 
 // A clock is set by hand.
@@ -37,15 +36,10 @@ func (c *clock) add(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
-// testKey derives a key from a label, so that golden files stay what they are.
-func testKey(label string) ed25519.PrivateKey {
-	seed := sha256.Sum256([]byte("ledger test key " + label))
-	return ed25519.NewKeyFromSeed(seed[:])
-}
+// testKeys are what golden files are signed with.
+const testKeys = networktest.Keys("ledger test key ")
 
-func pub64(label string) string {
-	return base64.StdEncoding.EncodeToString(testKey(label).Public().(ed25519.PublicKey))
-}
+func testKey(label string) ed25519.PrivateKey { return testKeys.Key(label) }
 
 var testNames = []string{"GOV/benefits", "GOV/civil", "GOV/health", "GOV/tax"}
 
@@ -53,19 +47,9 @@ const testInstance = "test.example"
 
 func testCard(tb testing.TB, name string, port int, mirror bool) network.Card {
 	tb.Helper()
-	log, mir := testKey("log "+name), testKey("mirror "+name)
-	m := network.Member{
-		Name: name, Title: strings.TrimPrefix(name, "GOV/") + " office",
-		LogKey:       network.LogVKey(network.LogName(testInstance, name, 1), log.Public().(ed25519.PublicKey)),
-		MirrorKey:    network.MirrorVKey(network.MirrorName(testInstance, name, 1), mir.Public().(ed25519.PublicKey)),
-		TransportKey: pub64("transport " + name), QueryKey: pub64("query " + name),
-		Endpoint: fmt.Sprintf("127.0.0.1:%d", port), Mirror: mirror,
-	}
-	c, err := network.NewCard(testInstance, m, log)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return c
+	m := testKeys.Member(testInstance, name, fmt.Sprintf("127.0.0.1:%d", port), mirror)
+	m.Title = strings.TrimPrefix(name, "GOV/") + " office"
+	return testKeys.Card(tb, testInstance, m)
 }
 
 // testConfig has the four members, all mirrors, and extra members that are none.
@@ -78,14 +62,10 @@ func testConfig(tb testing.TB, extra ...string) *network.Configuration {
 	for i, name := range extra {
 		cards = append(cards, testCard(tb, name, 5433+i, false))
 	}
-	cfg, err := network.Build(testInstance, network.Params{
-		Mode: network.ModeDemo, Expires: "2030-01-01T00:00:00Z",
+	return networktest.Build(tb, testInstance, network.Params{
+		Expires: "2030-01-01T00:00:00Z",
 		Schemes: []network.Scheme{{Name: "nid", Pattern: `[A-Z]{2}\d{6}`, Normalise: "upper", Example: "ab123456"}},
-	}, cards)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return cfg
+	}, cards...)
 }
 
 // A cluster is the four members' stores in one process.
@@ -209,7 +189,7 @@ func (c *cluster) spread(owner, to, source string) {
 	if !ok {
 		return
 	}
-	h, err := DecodeHead(h.Encode())
+	h, err := HeadOf(h.Origin, h.Checkpoint)
 	if err != nil {
 		c.tb.Fatal(err)
 	}

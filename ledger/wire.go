@@ -20,7 +20,6 @@ var ErrMessage = errors.New("malformed ledger message")
 const (
 	wirePush    = 0x11
 	wireReply   = 0x21
-	wireHead    = 0x31
 	wireEntries = 0x41
 )
 
@@ -100,29 +99,17 @@ func DecodePushReply(data []byte) (PushReply, error) {
 	return r, nil
 }
 
-// Encode returns the message: origin and note, from which the other fields follow.
-func (h Head) Encode() []byte {
-	var b cryptobyte.Builder
-	b.AddUint8(wireHead)
-	addString8(&b, h.Origin)
-	addBytes16(&b, h.Checkpoint)
-	return b.BytesOrPanic()
-}
-
-// DecodeHead reads a head. Size and Root are filled from the note without verifying it, Times stays nil.
-func DecodeHead(data []byte) (Head, error) {
-	s, ok := opened(data, wireHead)
-	var h Head
-	ok = ok && readString8(s, &h.Origin) && readBytes16(s, &h.Checkpoint, note.MaxSize) && s.Empty()
-	if !ok {
-		return Head{}, fmt.Errorf("%w: head", ErrMessage)
+// HeadOf returns the head in a signed note, with nothing verified and Times nil. AddHead verifies it.
+// Errors: ErrMessage for what is no checkpoint of that origin.
+func HeadOf(origin string, checkpoint []byte) (Head, error) {
+	c, err := note.Parse(checkpoint)
+	if err == nil && c.Origin != origin {
+		err = fmt.Errorf("it is of %q", c.Origin)
 	}
-	c, err := note.Parse(h.Checkpoint)
 	if err != nil {
-		return Head{}, fmt.Errorf("%w: head: %w", ErrMessage, err)
+		return Head{}, fmt.Errorf("%w: head of %q: %w", ErrMessage, origin, err)
 	}
-	h.Size, h.Root = uint64(c.Tree.N), c.Tree.Hash
-	return h, nil
+	return Head{Origin: origin, Size: uint64(c.Tree.N), Root: c.Tree.Hash, Checkpoint: checkpoint}, nil
 }
 
 // Encode returns the message.

@@ -49,7 +49,7 @@ func wireSamples(tb testing.TB) map[string][]byte {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return map[string][]byte{"push": p.Encode(), "reply": reply.Encode(), "head": Head{Origin: p.Origin, Checkpoint: p.Checkpoint}.Encode(),
+	return map[string][]byte{"push": p.Encode(), "reply": reply.Encode(),
 		"entries": Entries{From: 0, Entries: p.Entries}.Encode()}
 }
 
@@ -60,9 +60,6 @@ func decodeAny(data []byte) (again []byte, err error) {
 	}
 	if r, err := DecodePushReply(data); err == nil {
 		return r.Encode(), nil
-	}
-	if h, err := DecodeHead(data); err == nil {
-		return h.Encode(), nil
 	}
 	e, err := DecodeEntries(data)
 	return e.Encode(), err
@@ -99,7 +96,6 @@ func TestWireRefuses(t *testing.T) {
 		"size out of range": PushReply{Size: 1 << 60}.Encode(),
 		"have out of range": PushReply{Have: 1 << 60}.Encode(),
 		"from out of range": Push{Origin: "o", From: 1 << 60}.Encode(),
-		"head without note": Head{Origin: "o", Checkpoint: []byte("x")}.Encode(),
 		"entries' length":   {wireEntries, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 1, 'x'},
 	} {
 		if _, err := decodeAny(data); !errors.Is(err, ErrMessage) {
@@ -117,4 +113,23 @@ func FuzzWire(f *testing.F) {
 			t.Fatalf("%x is written again as %x", data, again)
 		}
 	})
+}
+
+func TestHeadOfRefuses(t *testing.T) {
+	c := newCluster(t)
+	c.append("GOV/tax", batchEntry(1))
+	c.pushAll("GOV/tax", testNames...)
+	good := c.final("GOV/tax", "GOV/tax")
+	if h, err := HeadOf(good.Origin, good.Checkpoint); err != nil || h.tree() != good.tree() {
+		t.Errorf("size %d: %v", h.Size, err)
+	}
+	for name, tc := range map[string]struct {
+		origin string
+		data   []byte
+	}{"another log": {c.cfg.Origin("GOV/civil"), good.Checkpoint}, "no note": {good.Origin, []byte("x")}, "empty": {good.Origin, nil},
+		"too long": {good.Origin, make([]byte, note.MaxSize+1)}} {
+		if _, err := HeadOf(tc.origin, tc.data); !errors.Is(err, ErrMessage) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

@@ -119,7 +119,7 @@ func (p *patient) head(tree tlog.Tree, at time.Time, mirrors ...string) {
 	p.tb.Helper()
 	data := string(p.signed(tree))
 	for _, m := range mirrors {
-		line, err := note.Cosign(note.Text(originOf(sick), tree), network.MirrorName(testInstance, m, 1), testKey("mirror "+m), at)
+		line, err := note.Cosign(note.Text(originOf(sick), tree), network.MirrorName(testInstance, m, 1), testKeys.Key("mirror "+m), at)
 		if err != nil {
 			p.tb.Fatal(err)
 		}
@@ -130,7 +130,7 @@ func (p *patient) head(tree tlog.Tree, at time.Time, mirrors ...string) {
 
 func (p *patient) signed(tree tlog.Tree) []byte {
 	p.tb.Helper()
-	data, err := note.Sign(originOf(sick), tree, testKey("log "+sick))
+	data, err := note.Sign(originOf(sick), tree, testKeys.Key("log "+sick))
 	if err != nil {
 		p.tb.Fatal(err)
 	}
@@ -181,10 +181,10 @@ func (p *patient) fenced(tree tlog.Tree) {
 	next.Version, next.Members = 2, slices.Clone(p.cfg.Members)
 	for i, m := range next.Members {
 		if m.Name == sick {
-			next.Members[i].LogKey = network.LogVKey(network.LogName(testInstance, sick, 2), testPub("log 2 "+sick))
+			next.Members[i].LogKey = network.LogVKey(network.LogName(testInstance, sick, 2), testKeys.Public("log 2 "+sick))
 		}
 	}
-	next.Fences = []network.Fence{{Origin: originOf(sick), Member: sick, LogKey: network.LogVKey(originOf(sick), testPub("log "+sick)),
+	next.Fences = []network.Fence{{Origin: originOf(sick), Member: sick, LogKey: network.LogVKey(originOf(sick), testKeys.Public("log "+sick)),
 		Size: tree.N, Root: hex.EncodeToString(tree.Hash[:])}}
 	p.chain = fixed{versions: []*network.Configuration{p.cfg, &next}}
 }
@@ -293,7 +293,7 @@ var tampers = []struct {
 	{"mirror's state gone", func(p *patient) { p.remove(filepath.Join(p.dir, "signer/mirror/"+escaped(sick)+".json")) }, map[Code]int64{StateMissing: -1}},
 	{"mirror's state with a forged checkpoint", func(p *patient) {
 		tree := p.tree(600)
-		forged, err := note.Sign(originOf(sick), tree, testKey("another"))
+		forged, err := note.Sign(originOf(sick), tree, testKeys.Key("another"))
 		if err != nil {
 			p.tb.Fatal(err)
 		}

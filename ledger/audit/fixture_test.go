@@ -2,9 +2,6 @@ package audit
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,44 +12,28 @@ import (
 	"github.com/grille-gateway/grille/ledger"
 	"github.com/grille-gateway/grille/ledger/entry"
 	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/ledger/network/networktest"
 )
 
 const testInstance = "test.example"
 
 var testNames = []string{"GOV/benefits", "GOV/civil", "GOV/health", "GOV/tax"}
 
-func testKey(label string) ed25519.PrivateKey {
-	seed := sha256.Sum256([]byte("audit test key " + label))
-	return ed25519.NewKeyFromSeed(seed[:])
-}
-
-func testPub(label string) ed25519.PublicKey { return testKey(label).Public().(ed25519.PublicKey) }
+const testKeys = networktest.Keys("audit test key ")
 
 func originOf(name string) string { return network.LogName(testInstance, name, 1) }
 
 func testMember(name string, port int) network.Member {
-	b64 := func(label string) string { return base64.StdEncoding.EncodeToString(testPub(label)) }
-	return network.Member{Name: name, Title: name, Mirror: true, Endpoint: fmt.Sprintf("127.0.0.1:%d", port),
-		LogKey:       network.LogVKey(originOf(name), testPub("log "+name)),
-		MirrorKey:    network.MirrorVKey(network.MirrorName(testInstance, name, 1), testPub("mirror "+name)),
-		TransportKey: b64("transport " + name), QueryKey: b64("query " + name)}
+	return testKeys.Member(testInstance, name, fmt.Sprintf("127.0.0.1:%d", port), true)
 }
 
 func testConfig(tb testing.TB) *network.Configuration {
 	tb.Helper()
 	var cards []network.Card
 	for i, name := range testNames {
-		c, err := network.NewCard(testInstance, testMember(name, 4433+i), testKey("log "+name))
-		if err != nil {
-			tb.Fatal(err)
-		}
-		cards = append(cards, c)
+		cards = append(cards, testKeys.Card(tb, testInstance, testMember(name, 4433+i)))
 	}
-	cfg, err := network.Build(testInstance, network.Params{Mode: network.ModeDemo, Expires: "2030-01-01T00:00:00Z"}, cards)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return cfg
+	return networktest.Build(tb, testInstance, network.Params{Expires: "2030-01-01T00:00:00Z"}, cards...)
 }
 
 // A town is four members' stores in one process, whose clock is set by hand.
@@ -76,8 +57,8 @@ func newTown(tb testing.TB, dir string) *town {
 // open opens a member's store, which hears from everybody.
 func (c *town) open(name, logKey string, chain *network.Chain) {
 	c.tb.Helper()
-	s, err := ledger.Open(ledger.Options{Dir: c.path(name), Config: c.cfg, Chain: chain, Member: name, LogKey: testKey(logKey),
-		MirrorKey: testKey("mirror " + name), Now: func() time.Time { return c.now }})
+	s, err := ledger.Open(ledger.Options{Dir: c.path(name), Config: c.cfg, Chain: chain, Member: name, LogKey: testKeys.Key(logKey),
+		MirrorKey: testKeys.Key("mirror " + name), Now: func() time.Time { return c.now }})
 	if err != nil {
 		c.tb.Fatal(err)
 	}

@@ -49,7 +49,7 @@ var leftovers = []struct {
 }
 
 func (p *patient) start() error {
-	s, err := ledger.Open(ledger.Options{Dir: p.dir, Config: p.cfg, Member: sick, LogKey: testKey("log " + sick), MirrorKey: testKey("mirror " + sick)})
+	s, err := ledger.Open(ledger.Options{Dir: p.dir, Config: p.cfg, Member: sick, LogKey: testKeys.Key("log " + sick), MirrorKey: testKeys.Key("mirror " + sick)})
 	if err != nil {
 		return err
 	}

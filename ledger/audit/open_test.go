@@ -22,7 +22,7 @@ func TestOpenAnswersAsTheStore(t *testing.T) {
 	if !l.Report().Clean() {
 		t.Errorf("report: %v", l.Report().All())
 	}
-	s, err := ledger.Open(ledger.Options{Dir: dir, Config: c.cfg, Member: "GOV/health", LogKey: testKey("log GOV/health"), MirrorKey: testKey("mirror GOV/health")})
+	s, err := ledger.Open(ledger.Options{Dir: dir, Config: c.cfg, Member: "GOV/health", LogKey: testKeys.Key("log GOV/health"), MirrorKey: testKeys.Key("mirror GOV/health")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ import (
 func (c *town) succeed() *network.Chain {
 	c.tb.Helper()
 	m, _ := c.cfg.Member(sick)
-	key := testKey("log 2 " + sick)
+	key := testKeys.Key("log 2 " + sick)
 	m.LogKey = network.LogVKey(network.LogName(testInstance, sick, 2), key.Public().(ed25519.PublicKey))
 	card, err := network.NewCard(testInstance, m, key)
 	if err != nil {
@@ -32,7 +32,7 @@ func (c *town) succeed() *network.Chain {
 	if err != nil {
 		c.tb.Fatal(err)
 	}
-	p, err := network.NewProposal(c.cfg, next, testKey("log "+c.cfg.Proposer))
+	p, err := network.NewProposal(c.cfg, next, testKeys.Key("log "+c.cfg.Proposer))
 	if err == nil {
 		err = c.stores[c.cfg.Proposer].Propose(p)
 	}
@@ -148,7 +148,7 @@ func TestAfterASuccession(t *testing.T) {
 // open2 sees to it that a store opens on a copy of GOV/health's folder.
 func (c *town) open2(dir string, chain *network.Chain) {
 	c.tb.Helper()
-	s, err := ledger.Open(ledger.Options{Dir: dir, Chain: chain, Member: "GOV/health", LogKey: testKey("log GOV/health"), MirrorKey: testKey("mirror GOV/health")})
+	s, err := ledger.Open(ledger.Options{Dir: dir, Chain: chain, Member: "GOV/health", LogKey: testKeys.Key("log GOV/health"), MirrorKey: testKeys.Key("mirror GOV/health")})
 	if err == nil {
 		err = s.Close()
 	}

@@ -2,9 +2,6 @@ package note
 
 import (
 	"bytes"
-	"crypto/ed25519"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
@@ -19,6 +16,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/ledger/network/networktest"
 )
 
 var update = flag.Bool("update", false, "write golden files anew")
@@ -31,32 +29,16 @@ var (
 	testTime   = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 )
 
-func testKey(label string) ed25519.PrivateKey {
-	seed := sha256.Sum256([]byte("note test key " + label))
-	return ed25519.NewKeyFromSeed(seed[:])
-}
+const testKeys = networktest.Keys("note test key ")
 
 func testConfig(tb testing.TB) *network.Configuration {
 	tb.Helper()
 	var cards []network.Card
 	for i, name := range append([]string{"GOV/audit"}, testNames...) {
-		pub := func(role string) ed25519.PublicKey { return testKey(role + name).Public().(ed25519.PublicKey) }
-		m := network.Member{Name: name, Title: name, Mirror: i > 0, Endpoint: fmt.Sprintf("127.0.0.1:%d", 4433+i),
-			LogKey:       network.LogVKey(network.LogName(testInstance, name, 1), pub("log ")),
-			MirrorKey:    network.MirrorVKey(network.MirrorName(testInstance, name, 1), pub("mirror ")),
-			TransportKey: base64.StdEncoding.EncodeToString(pub("transport ")),
-			QueryKey:     base64.StdEncoding.EncodeToString(pub("query "))}
-		c, err := network.NewCard(testInstance, m, testKey("log "+name))
-		if err != nil {
-			tb.Fatal(err)
-		}
-		cards = append(cards, c)
+		m := testKeys.Member(testInstance, name, fmt.Sprintf("127.0.0.1:%d", 4433+i), i > 0)
+		cards = append(cards, testKeys.Card(tb, testInstance, m))
 	}
-	cfg, err := network.Build(testInstance, network.Params{Mode: "demo", Expires: "2030-01-01T00:00:00Z"}, cards)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return cfg
+	return networktest.Build(tb, testInstance, network.Params{Expires: "2030-01-01T00:00:00Z"}, cards...)
 }
 
 // memory is a tree's stored hashes.
@@ -91,7 +73,7 @@ func buildTree(tb testing.TB, n int) (tlog.Tree, memory) {
 
 func testCosign(tb testing.TB, text, mirror string, at time.Time) string {
 	tb.Helper()
-	line, err := Cosign(text, network.MirrorName(testInstance, mirror, 1), testKey("mirror "+mirror), at)
+	line, err := Cosign(text, network.MirrorName(testInstance, mirror, 1), testKeys.Key("mirror "+mirror), at)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -101,7 +83,7 @@ func testCosign(tb testing.TB, text, mirror string, at time.Time) string {
 // testHead returns the owner's note of a tree and the lines of all four mirrors at times a second apart.
 func testHead(tb testing.TB, tree tlog.Tree) (owner []byte, lines []string) {
 	tb.Helper()
-	owner, err := Sign(testOrigin, tree, testKey("log GOV/tax"))
+	owner, err := Sign(testOrigin, tree, testKeys.Key("log GOV/tax"))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -208,13 +190,13 @@ func TestVerifyHead(t *testing.T) {
 		t.Fatal(err)
 	}
 	ownerFlipped.Sigs[0].Body[10] ^= 1
-	foreign, err := Sign(testOrigin, tree, testKey("log GOV/civil"))
+	foreign, err := Sign(testOrigin, tree, testKeys.Key("log GOV/civil"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	bigger, _ := buildTree(t, 6)
 	notMirror := testCosign(t, text, "GOV/audit", testTime)
-	wrongKey, err := Cosign(text, network.MirrorName(testInstance, "GOV/civil", 1), testKey("mirror GOV/tax"), testTime)
+	wrongKey, err := Cosign(text, network.MirrorName(testInstance, "GOV/civil", 1), testKeys.Key("mirror GOV/tax"), testTime)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,10 +285,10 @@ func TestVerifyCosignature(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := Cosign("no checkpoint\n", "x", testKey("x"), testTime); !errors.Is(err, ErrNote) {
+	if _, err := Cosign("no checkpoint\n", "x", testKeys.Key("x"), testTime); !errors.Is(err, ErrNote) {
 		t.Errorf("cosigned what is no checkpoint: %v", err)
 	}
-	if _, err := Cosign(text, "x", testKey("x"), time.Unix(-1, 0)); err == nil {
+	if _, err := Cosign(text, "x", testKeys.Key("x"), time.Unix(-1, 0)); err == nil {
 		t.Error("cosigned before 1970")
 	}
 }

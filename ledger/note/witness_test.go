@@ -136,7 +136,7 @@ func TestParseLinesRefuses(t *testing.T) {
 func TestVerifyOutside(t *testing.T) {
 	tree, _ := buildTree(t, 5)
 	text := Text(testOrigin, tree)
-	key := testKey("witness")
+	key := testKeys.Key("witness")
 	v, err := torchwood.NewCosignatureVerifier(network.MirrorVKey("witness.example/w1", key.Public().(ed25519.PublicKey)))
 	if err != nil {
 		t.Fatal(err)

@@ -3,9 +3,6 @@ package gossip
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -22,6 +19,7 @@ import (
 	"github.com/grille-gateway/grille/ledger/core"
 	"github.com/grille-gateway/grille/ledger/entry"
 	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/ledger/network/networktest"
 	"github.com/grille-gateway/grille/node/peer"
 )
 
@@ -32,36 +30,17 @@ func TestMain(m *testing.M) {
 
 const instance = "test"
 
-func testKey(label string) ed25519.PrivateKey {
-	seed := sha256.Sum256([]byte("gossip test " + label))
-	return ed25519.NewKeyFromSeed(seed[:])
-}
-
-func public(label string) ed25519.PublicKey { return testKey(label).Public().(ed25519.PublicKey) }
+const testKeys = networktest.Keys("gossip test ")
 
 // testConfig has the mirrors GOV/a to GOV/d and the plain member GOV/x.
 func testConfig(t *testing.T) *network.Configuration {
 	t.Helper()
 	var cards []network.Card
 	for i, code := range []string{"a", "b", "c", "d", "x"} {
-		name := "GOV/" + code
-		card, err := network.NewCard(instance, network.Member{
-			Name: name, Title: name, Endpoint: fmt.Sprintf("127.0.0.1:%d", 4433+i), Mirror: code != "x",
-			LogKey:       network.LogVKey(network.LogName(instance, name, 1), public("log "+name)),
-			MirrorKey:    network.MirrorVKey(network.MirrorName(instance, name, 1), public("mirror "+name)),
-			TransportKey: base64.StdEncoding.EncodeToString(public("transport " + name)),
-			QueryKey:     base64.StdEncoding.EncodeToString(public("query " + name)),
-		}, testKey("log "+name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		cards = append(cards, card)
+		m := testKeys.Member(instance, "GOV/"+code, fmt.Sprintf("127.0.0.1:%d", 4433+i), code != "x")
+		cards = append(cards, testKeys.Card(t, instance, m))
 	}
-	cfg, err := network.Build(instance, network.Params{Mode: network.ModeDemo, Expires: "2036-01-01T00:00:00Z"}, cards)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cfg
+	return networktest.Build(t, instance, network.Params{}, cards...)
 }
 
 // wires carries calls between the gossips of one process; a member that is cut off cannot be reached.
@@ -134,7 +113,7 @@ func (n *net) folder(member string) string {
 func (n *net) start(member string) *Gossip {
 	n.t.Helper()
 	s, err := ledger.Open(ledger.Options{Dir: n.folder(member), Config: n.cfg, Member: member,
-		LogKey: testKey("log " + member), MirrorKey: testKey("mirror " + member)})
+		LogKey: testKeys.Key("log " + member), MirrorKey: testKeys.Key("mirror " + member)})
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -403,7 +382,7 @@ func TestBadRequests(t *testing.T) {
 func TestCompareBothWays(t *testing.T) {
 	n := newNet(t, "GOV/a", "GOV/b", "GOV/c")
 	n.final("GOV/a", n.append("GOV/a", 0))
-	s, err := ledger.Open(ledger.Options{Dir: n.folder("GOV/x"), Config: n.cfg, Member: "GOV/x", LogKey: testKey("log GOV/x")})
+	s, err := ledger.Open(ledger.Options{Dir: n.folder("GOV/x"), Config: n.cfg, Member: "GOV/x", LogKey: testKeys.Key("log GOV/x")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -456,7 +435,7 @@ func TestLyingSource(t *testing.T) {
 	n := newNet(t, "GOV/a", "GOV/b", "GOV/c")
 	n.final("GOV/a", n.append("GOV/a", 0))
 	head, _ := n.stores["GOV/a"].Final(n.cfg.Origin("GOV/a"))
-	s, err := ledger.Open(ledger.Options{Dir: n.folder("GOV/x"), Config: n.cfg, Member: "GOV/x", LogKey: testKey("log GOV/x")})
+	s, err := ledger.Open(ledger.Options{Dir: n.folder("GOV/x"), Config: n.cfg, Member: "GOV/x", LogKey: testKeys.Key("log GOV/x")})
 	if err != nil {
 		t.Fatal(err)
 	}

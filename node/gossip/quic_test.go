@@ -16,6 +16,7 @@ import (
 
 	"github.com/grille-gateway/grille/ledger"
 	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/ledger/network/networktest"
 	"github.com/grille-gateway/grille/node/peer"
 )
 
@@ -31,23 +32,9 @@ func largeConfig(t *testing.T, members, mirrors int) *network.Configuration {
 		}
 		endpoint := socket.LocalAddr().String()
 		defer socket.Close() // all ports are taken before the first is given back
-		card, err := network.NewCard(instance, network.Member{
-			Name: name, Title: name, Endpoint: endpoint, Mirror: i < mirrors,
-			LogKey:       network.LogVKey(network.LogName(instance, name, 1), public("log "+name)),
-			MirrorKey:    network.MirrorVKey(network.MirrorName(instance, name, 1), public("mirror "+name)),
-			TransportKey: base64.StdEncoding.EncodeToString(public("transport " + name)),
-			QueryKey:     base64.StdEncoding.EncodeToString(public("query " + name)),
-		}, testKey("log "+name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		cards = append(cards, card)
+		cards = append(cards, testKeys.Card(t, instance, testKeys.Member(instance, name, endpoint, i < mirrors)))
 	}
-	cfg, err := network.Build(instance, network.Params{Mode: network.ModeDemo, Expires: "2036-01-01T00:00:00Z"}, cards)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cfg
+	return networktest.Build(t, instance, network.Params{}, cards...)
 }
 
 // A gate is a member with its own transport. Its handler and its calls can be tampered with.
@@ -104,7 +91,7 @@ func (l *large) open(m network.Member, dir string, compare time.Duration) *gate 
 	g := &gate{name: m.Name}
 	var err error
 	if g.store, err = ledger.Open(ledger.Options{Dir: dir, Config: l.cfg, Member: m.Name,
-		LogKey: testKey("log " + m.Name), MirrorKey: testKey("mirror " + m.Name)}); err != nil {
+		LogKey: testKeys.Key("log " + m.Name), MirrorKey: testKeys.Key("mirror " + m.Name)}); err != nil {
 		l.t.Error(err)
 		return g
 	}
@@ -119,7 +106,7 @@ func (l *large) open(m network.Member, dir string, compare time.Duration) *gate 
 		members = append(members, peer.Member{Name: other.Name, Key: ed25519.PublicKey(key), Endpoint: other.Endpoint})
 	}
 	g.node, err = peer.Listen(peer.Options{Network: peer.Network{Instance: instance, Digest: l.cfg.Digest(), Members: members},
-		Self: m.Name, Key: testKey("transport " + m.Name), Listen: m.Endpoint, Keep: Keep(l.cfg, m.Name),
+		Self: m.Name, Key: testKeys.Key("transport " + m.Name), Listen: m.Endpoint, Keep: Keep(l.cfg, m.Name),
 		Handler: func(ctx context.Context, from string, kind peer.Kind, body []byte) ([]byte, error) {
 			if g.hang.Load() {
 				<-ctx.Done()

@@ -7,7 +7,6 @@ import (
 
 	"github.com/grille-gateway/grille/ledger"
 	"github.com/grille-gateway/grille/ledger/core"
-	"github.com/grille-gateway/grille/ledger/note"
 	"github.com/grille-gateway/grille/node/peer"
 )
 
@@ -111,11 +110,10 @@ func (g *Gossip) pull(ctx context.Context, member string, wants []core.Mark) ([]
 // would change nothing.
 func (g *Gossip) take(member string, item item) (ledger.Head, error) {
 	origin := g.origins[item.log]
-	c, err := note.Parse(item.checkpoint)
+	head, err := ledger.HeadOf(origin, item.checkpoint)
 	if err != nil {
 		return ledger.Head{}, err
 	}
-	head := ledger.Head{Origin: origin, Size: uint64(c.Tree.N), Root: c.Tree.Hash, Checkpoint: item.checkpoint}
 	behind, err := g.o.Store.AddHead(head)
 	switch {
 	case errors.Is(err, ledger.ErrInconsistent), errors.Is(err, ledger.ErrHalted), errors.Is(err, ledger.ErrFenced),

@@ -46,7 +46,7 @@ func (n *net) history(from, count int) ledger.Push {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	if p.Checkpoint, err = note.Sign(p.Origin, tlog.Tree{N: int64(count), Hash: root}, testKey("log GOV/x")); err != nil {
+	if p.Checkpoint, err = note.Sign(p.Origin, tlog.Tree{N: int64(count), Hash: root}, testKeys.Key("log GOV/x")); err != nil {
 		n.t.Fatal(err)
 	}
 	return p
@@ -134,7 +134,7 @@ func (c *counting) become(answer func(kind peer.Kind, body []byte) ([]byte, erro
 func (n *net) idle(member string, o Options) (*ledger.Store, *Gossip) {
 	n.t.Helper()
 	s, err := ledger.Open(ledger.Options{Dir: n.folder(member + "-idle"), Config: n.cfg, Member: member,
-		LogKey: testKey("log " + member), MirrorKey: testKey("mirror " + member)})
+		LogKey: testKeys.Key("log " + member), MirrorKey: testKeys.Key("mirror " + member)})
 	if err != nil {
 		n.t.Fatal(err)
 	}

@@ -2,11 +2,8 @@ package tlogweb
 
 import (
 	"bytes"
-	"crypto/ed25519"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,6 +20,7 @@ import (
 	"github.com/grille-gateway/grille/ledger"
 	"github.com/grille-gateway/grille/ledger/entry"
 	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/ledger/network/networktest"
 	"github.com/grille-gateway/grille/ledger/note"
 	"github.com/grille-gateway/grille/node/config"
 )
@@ -31,34 +29,15 @@ const instance = "test.example"
 
 var names = []string{"GOV/benefits", "GOV/civil", "GOV/health", "GOV/tax"}
 
-func testKey(label string) ed25519.PrivateKey {
-	seed := sha256.Sum256([]byte("tlogweb test key " + label))
-	return ed25519.NewKeyFromSeed(seed[:])
-}
-
-func public(label string) ed25519.PublicKey { return testKey(label).Public().(ed25519.PublicKey) }
+const testKeys = networktest.Keys("tlogweb test key ")
 
 func testConfig(tb testing.TB) *network.Configuration {
 	tb.Helper()
 	var cards []network.Card
 	for i, name := range names {
-		card, err := network.NewCard(instance, network.Member{
-			Name: name, Title: name, Endpoint: fmt.Sprintf("127.0.0.1:%d", 4433+i), Mirror: true,
-			LogKey:       network.LogVKey(network.LogName(instance, name, 1), public("log "+name)),
-			MirrorKey:    network.MirrorVKey(network.MirrorName(instance, name, 1), public("mirror "+name)),
-			TransportKey: base64.StdEncoding.EncodeToString(public("transport " + name)),
-			QueryKey:     base64.StdEncoding.EncodeToString(public("query " + name)),
-		}, testKey("log "+name))
-		if err != nil {
-			tb.Fatal(err)
-		}
-		cards = append(cards, card)
+		cards = append(cards, testKeys.Card(tb, instance, testKeys.Member(instance, name, fmt.Sprintf("127.0.0.1:%d", 4433+i), true)))
 	}
-	cfg, err := network.Build(instance, network.Params{Mode: network.ModeDemo, Expires: "2036-01-01T00:00:00Z"}, cards)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return cfg
+	return networktest.Build(tb, instance, network.Params{}, cards...)
 }
 
 // A ledgerNet is four members' ledgers in one process.
@@ -90,7 +69,7 @@ func newNet(tb testing.TB) *ledgerNet {
 func (n *ledgerNet) open(name string) {
 	n.tb.Helper()
 	s, err := ledger.Open(ledger.Options{Dir: filepath.Join(n.dir, strings.ReplaceAll(name, "/", "-")), Config: n.cfg, Member: name,
-		LogKey: testKey("log " + name), MirrorKey: testKey("mirror " + name), WitnessKey: testKey("witness " + name), Now: n.now})
+		LogKey: testKeys.Key("log " + name), MirrorKey: testKeys.Key("mirror " + name), WitnessKey: testKeys.Key("witness " + name), Now: n.now})
 	if err != nil {
 		n.tb.Fatal(err)
 	}
@@ -264,7 +243,7 @@ func (n *ledgerNet) signed(owner string, size int64) []byte {
 	if err != nil {
 		n.tb.Fatal(err)
 	}
-	data, err := note.Sign(origin, tlog.Tree{N: size, Hash: root}, testKey("log "+owner))
+	data, err := note.Sign(origin, tlog.Tree{N: size, Hash: root}, testKeys.Key("log "+owner))
 	if err != nil {
 		n.tb.Fatal(err)
 	}

@@ -118,7 +118,7 @@ func TestTesseraLogIsWitnessedAndMirrored(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := witnessVerifier(t, "GOV/health")
-	l := newTesseraLog(t, origin, testKey("log GOV/tax"), v.String(), site)
+	l := newTesseraLog(t, origin, testKeys.Key("log GOV/tax"), v.String(), site)
 	health, _ := n.cfg.Member("GOV/health")
 	mirrorKey, err := torchwood.NewCosignatureVerifier(health.MirrorKey)
 	if err != nil {

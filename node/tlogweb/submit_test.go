@@ -19,7 +19,7 @@ import (
 
 func witnessVerifier(tb testing.TB, member string) *torchwood.CosignatureVerifier {
 	tb.Helper()
-	v, err := torchwood.NewCosignatureVerifier(ledger.WitnessVKey(instance, member, public("witness "+member)))
+	v, err := torchwood.NewCosignatureVerifier(ledger.WitnessVKey(instance, member, testKeys.Public("witness "+member)))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -87,16 +87,16 @@ func TestWitnessStatuses(t *testing.T) {
 	request := func(old int64, proof []tlog.Hash, signed []byte) []byte {
 		return note.AddCheckpoint{Old: old, Proof: proof, Note: signed}.Encode()
 	}
-	forged, err := note.Sign(tax, tlog.Tree{N: 30}, testKey("log GOV/civil"))
+	forged, err := note.Sign(tax, tlog.Tree{N: 30}, testKeys.Key("log GOV/civil"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	fork, err := note.Sign(tax, tlog.Tree{N: 40}, testKey("log GOV/tax"))
+	fork, err := note.Sign(tax, tlog.Tree{N: 40}, testKeys.Key("log GOV/tax"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	spoilt := bytes.Replace(signed, []byte("\n30\n"), []byte("\n31\n"), 1)
-	unknown, err := note.Sign("test.example/GOV/none/log/1", tlog.Tree{N: 3}, testKey("x"))
+	unknown, err := note.Sign("test.example/GOV/none/log/1", tlog.Tree{N: 3}, testKeys.Key("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestWitnessStatuses(t *testing.T) {
 			t.Errorf("%s: signed %s", tc.name, got.body)
 		}
 	}
-	two, err := note.Sign(tax, tlog.Tree{N: 30}, testKey("log GOV/tax"))
+	two, err := note.Sign(tax, tlog.Tree{N: 30}, testKeys.Key("log GOV/tax"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestTwoRootsOfOneSize(t *testing.T) {
 	tax := n.cfg.Origin("GOV/tax")
 	s := serve(t, Options{Store: n.stores["GOV/health"]})
 	for i, want := range []int{200, 409} {
-		signed, err := note.Sign(tax, tlog.Tree{N: 7, Hash: tlog.Hash{byte(i)}}, testKey("log GOV/tax"))
+		signed, err := note.Sign(tax, tlog.Tree{N: 7, Hash: tlog.Hash{byte(i)}}, testKeys.Key("log GOV/tax"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -208,8 +208,8 @@ func TestWitnessStartsOnlyWhenHeard(t *testing.T) {
 	if err := n.stores[name].Close(); err != nil {
 		t.Fatal(err)
 	}
-	o := ledger.Options{Dir: n.dir + "/GOV-health", Config: n.cfg, Member: name, LogKey: testKey("log " + name),
-		MirrorKey: testKey("mirror " + name), WitnessKey: testKey("witness " + name), Now: n.now}
+	o := ledger.Options{Dir: n.dir + "/GOV-health", Config: n.cfg, Member: name, LogKey: testKeys.Key("log " + name),
+		MirrorKey: testKeys.Key("mirror " + name), WitnessKey: testKeys.Key("witness " + name), Now: n.now}
 	silent, err := ledger.Open(o)
 	if err != nil {
 		t.Fatal(err)

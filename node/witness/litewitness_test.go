@@ -54,7 +54,7 @@ type litewitness struct {
 func newLitewitness(t *testing.T, name string) *litewitness {
 	t.Helper()
 	program := buildLitewitness(t)
-	key := testKey("litewitness " + name)
+	key := testKeys.Key("litewitness " + name)
 	dir, err := os.MkdirTemp("", "lw") // t.TempDir is too long for a socket's path
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +182,7 @@ func TestLitewitness(t *testing.T) {
 		t.Errorf("a log that it does not know: %v", err)
 	}
 	logKey, _, _ := s.Config().LogKey(origin)
-	lw.take(network.LogVKey(origin, public("another")))
+	lw.take(network.LogVKey(origin, testKeys.Public("another")))
 	if err := c.ask(t.Context(), c.list[0], head); !errors.Is(err, ErrUnknown) {
 		t.Errorf("a key that it does not know: %v", err)
 	}

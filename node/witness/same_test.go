@@ -2,7 +2,6 @@ package witness
 
 import (
 	"bytes"
-	"encoding/base64"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -12,7 +11,6 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/grille-gateway/grille/ledger"
-	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/ledger/note"
 	"github.com/grille-gateway/grille/node/tlogweb"
 )
@@ -20,35 +18,7 @@ import (
 // openNeighbour opens the ledger of another member, which witnesses the log of this package's tests.
 func openNeighbour(t *testing.T) *ledger.Store {
 	t.Helper()
-	var cards []network.Card
-	for i, name := range []string{member, "GOV/civil"} {
-		log := map[bool]string{true: "log", false: "log " + name}[i == 0]
-		card, err := network.NewCard(instance, network.Member{
-			Name: name, Title: name, Endpoint: []string{"127.0.0.1:4433", "127.0.0.1:4434"}[i], Mirror: true,
-			LogKey:       network.LogVKey(network.LogName(instance, name, 1), public(log)),
-			MirrorKey:    network.MirrorVKey(network.MirrorName(instance, name, 1), public("mirror "+name)),
-			TransportKey: base64.StdEncoding.EncodeToString(public("transport " + name)),
-			QueryKey:     base64.StdEncoding.EncodeToString(public("query " + name)),
-		}, testKey(log))
-		if err != nil {
-			t.Fatal(err)
-		}
-		cards = append(cards, card)
-	}
-	cfg, err := network.Build(instance, network.Params{Mode: network.ModeDemo, Expires: "2036-01-01T00:00:00Z"}, cards)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := ledger.Open(ledger.Options{Dir: t.TempDir(), Config: cfg, Member: "GOV/civil", LogKey: testKey("log GOV/civil"),
-		MirrorKey: testKey("mirror GOV/civil"), WitnessKey: testKey("witness")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := openIn(t, t.TempDir(), "GOV/civil", testCard(t, member, "127.0.0.1:4433"), testCard(t, "GOV/civil", "127.0.0.1:4434"))
 	if err := s.Hear(member, nil, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -100,11 +70,11 @@ func TestSameAnswersAsLitewitness(t *testing.T) {
 		}
 		return string(note.AddCheckpoint{Old: old, Proof: proof, Note: notes[size]}.Encode())
 	}
-	twoRoots, err := note.Sign(origin, tlog.Tree{N: 11}, testKey("log"))
+	twoRoots, err := note.Sign(origin, tlog.Tree{N: 11}, testKeys.Key("log "+member))
 	if err != nil {
 		t.Fatal(err)
 	}
-	forged, err := note.Sign(origin, trees[300], testKey("another"))
+	forged, err := note.Sign(origin, trees[300], testKeys.Key("another"))
 	if err != nil {
 		t.Fatal(err)
 	}

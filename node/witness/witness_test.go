@@ -3,9 +3,6 @@ package witness
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -27,6 +24,7 @@ import (
 	"github.com/grille-gateway/grille/ledger"
 	"github.com/grille-gateway/grille/ledger/entry"
 	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/ledger/network/networktest"
 	"github.com/grille-gateway/grille/ledger/note"
 	"github.com/grille-gateway/grille/node/config"
 )
@@ -38,29 +36,25 @@ const (
 
 var origin = network.LogName(instance, member, 1)
 
-func testKey(label string) ed25519.PrivateKey {
-	seed := sha256.Sum256([]byte("witness test key " + label))
-	return ed25519.NewKeyFromSeed(seed[:])
-}
+const testKeys = networktest.Keys("witness test key ")
 
-func public(label string) ed25519.PublicKey { return testKey(label).Public().(ed25519.PublicKey) }
+// testCard is the card of a member, which is a mirror.
+func testCard(t *testing.T, name, endpoint string) network.Card {
+	t.Helper()
+	return testKeys.Card(t, instance, testKeys.Member(instance, name, endpoint, true))
+}
 
 // openStore opens the ledger of a network of one, where everything is final at once.
 func openStore(t *testing.T, dir string) *ledger.Store {
 	t.Helper()
-	card, err := network.NewCard(instance, network.Member{
-		Name: member, Title: member, Endpoint: "127.0.0.1:4433", Mirror: true,
-		LogKey: network.LogVKey(origin, public("log")), MirrorKey: network.MirrorVKey(network.MirrorName(instance, member, 1), public("mirror")),
-		TransportKey: base64.StdEncoding.EncodeToString(public("transport")), QueryKey: base64.StdEncoding.EncodeToString(public("query")),
-	}, testKey("log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := network.Build(instance, network.Params{Mode: network.ModeDemo, Expires: "2036-01-01T00:00:00Z"}, []network.Card{card})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := ledger.Open(ledger.Options{Dir: dir, Config: cfg, Member: member, LogKey: testKey("log"), MirrorKey: testKey("mirror")})
+	return openIn(t, dir, member, testCard(t, member, "127.0.0.1:4433"))
+}
+
+// openIn opens the ledger of one of the members with these cards.
+func openIn(t *testing.T, dir, name string, cards ...network.Card) *ledger.Store {
+	t.Helper()
+	s, err := ledger.Open(ledger.Options{Dir: dir, Config: networktest.Build(t, instance, network.Params{}, cards...), Member: name,
+		LogKey: testKeys.Key("log " + name), MirrorKey: testKeys.Key("mirror " + name), WitnessKey: testKeys.Key("witness " + name)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,11 +98,11 @@ type outsider struct {
 
 func newOutsider(t *testing.T, name string) *outsider {
 	t.Helper()
-	signer, err := torchwood.NewCosignatureSigner(name, testKey(name))
+	signer, err := torchwood.NewCosignatureSigner(name, testKeys.Key(name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := xnote.NewVerifier(network.LogVKey(origin, public("log")))
+	log, err := xnote.NewVerifier(network.LogVKey(origin, testKeys.Public("log "+member)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +169,7 @@ func (o *outsider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // write answers with a cosignature, and one of another key before it.
 func (o *outsider) write(w io.Writer, text string, signers ...xnote.Signer) {
-	other, err := torchwood.NewCosignatureSigner("other.example/w", testKey("other"))
+	other, err := torchwood.NewCosignatureSigner("other.example/w", testKeys.Key("other"))
 	if err != nil {
 		o.t.Error(err)
 		return
@@ -349,7 +343,7 @@ func TestAnswersThatAreRefused(t *testing.T) {
 	}
 	line := func(text string, key string, at time.Time) func(http.ResponseWriter) {
 		return func(w http.ResponseWriter) {
-			l, err := note.Cosign(text, "witness.example/a", testKey(key), at)
+			l, err := note.Cosign(text, "witness.example/a", testKeys.Key(key), at)
 			if err != nil {
 				t.Error(err)
 			}
@@ -482,7 +476,7 @@ func TestKeptCosignaturesAreVerified(t *testing.T) {
 
 func TestSettingsThatAreRefused(t *testing.T) {
 	s := openStore(t, t.TempDir())
-	own := config.Witness{URL: "https://127.0.0.1:1", Key: network.MirrorVKey(network.MirrorName(instance, member, 1), public("mirror"))}
+	own := config.Witness{URL: "https://127.0.0.1:1", Key: network.MirrorVKey(network.MirrorName(instance, member, 1), testKeys.Public("mirror "+member))}
 	if _, err := New(Options{Store: s, Origin: origin, Witnesses: []config.Witness{own}, Dir: t.TempDir()}); !errors.Is(err, ErrMirror) {
 		t.Errorf("a mirror of the network: %v", err)
 	}
