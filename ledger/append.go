@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/ledger/note"
 	"github.com/grille-gateway/grille/ledger/tiles"
 )
 
@@ -166,6 +168,8 @@ func (s *Store) signed(tree tlog.Tree) error {
 		return fmt.Errorf("%w: reading back: %w", tiles.ErrDurability, err)
 	}
 	s.sending.Signed(tree)
+	target, final := s.sending.Target().N, s.sending.Final().N
+	maps.DeleteFunc(s.notes, func(size int64, _ note.Checkpoint) bool { return size != tree.N && size != target && size != final })
 	s.wake()
 	if err := s.cosignOwn(); err != nil {
 		s.log.Error("own mirror does not cosign", "origin", s.own.origin, "error", err)

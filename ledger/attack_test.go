@@ -493,3 +493,39 @@ func TestNothingIsCosignedBelowAFinalHead(t *testing.T) {
 		t.Errorf("holds %d entries of another history", tree.N)
 	}
 }
+
+// A head whose entries arrived and cannot be read back for the moment stays wanted.
+func TestWantedHeadSurvivesAFailedRead(t *testing.T) {
+	c := newCluster(t)
+	const owner, name = "GOV/tax", "GOV/civil"
+	tax := c.cfg.Origin(owner)
+	for beat := range 300 {
+		c.append(owner, batchEntry(uint64(beat+1)))
+	}
+	c.pushAll(owner, "GOV/benefits", "GOV/health")
+	head := c.final(owner, owner)
+	if err := c.stores[name].Close(); err != nil {
+		t.Fatal(err)
+	}
+	f := &flaky{FS: tiles.OS()}
+	s, err := c.openFlaky(name, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.stores[name] = s
+	if behind, err := s.AddHead(head); err != nil || !behind {
+		t.Fatal(behind, err)
+	}
+	good, err := c.stores[owner].Read(tax, 0, head.Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.fails = func(path string) bool { return strings.Contains(path, "entries") }
+	if err := s.AddEntries(tax, Entries{Entries: good}); err == nil {
+		t.Fatal("no entry was read back")
+	}
+	f.fails = nil
+	if wants := s.Wants(); len(wants) != 0 || c.finalSize(name, owner) != head.Size {
+		t.Errorf("final size %d, wants %v", c.finalSize(name, owner), wants)
+	}
+}

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,23 +17,12 @@ import (
 // ErrFenced says that a configuration ended this log: there is nothing to add to it.
 var ErrFenced = errors.New("log is fenced by the network configuration")
 
-// fenceTree is the tree that a fenced log ends in.
-func fenceTree(f network.Fence) (tlog.Tree, error) {
-	root, err := hex.DecodeString(f.Root)
-	if err != nil || len(root) != tlog.HashSize {
-		return tlog.Tree{}, fmt.Errorf("fence of %q: root is not a hash", f.Origin)
-	}
-	return tlog.Tree{N: f.Size, Hash: tlog.Hash(root)}, nil
-}
-
 // openFenced opens a log that the configuration ended. All of it is here, up to the root that the configuration names, or
 // none of it is served and it is fetched again: what this member held may be another history than the one that stands.
 func (s *Store) openFenced(r *replica, f network.Fence) error {
-	end, err := fenceTree(f)
-	if err != nil {
-		return err
-	}
+	end := f.Tree()
 	r.fence = f
+	var err error
 	r.files, err = s.openAt(r, end)
 	if errors.Is(err, ErrCorrupt) && end.N > 0 && !unreadable(err) {
 		s.log.Warn("fenced log is fetched again", "origin", r.origin, "error", err)
@@ -83,9 +71,9 @@ func (s *Store) openAt(r *replica, tree tlog.Tree) (*tiles.Log, error) {
 
 // reachFence makes a fenced log whole once its entries have arrived. Call with r.write held.
 func (s *Store) reachFence(r *replica) error {
-	end, err := fenceTree(r.fence)
-	if err != nil || r.verified.N == end.N || r.files.Size() < end.N {
-		return err
+	end := r.fence.Tree()
+	if r.verified.N == end.N || r.files.Size() < end.N {
+		return nil
 	}
 	have, err := r.files.Tree(end.N)
 	if err != nil {
@@ -105,7 +93,8 @@ func (s *Store) reachFence(r *replica) error {
 
 // End returns the largest tree of a log, with its owner's signature, that this member holds or was told that somebody holds: what
 // a fence must keep so that no mirror that cosigned more refuses its vote. Once the log's owner has stopped, all members come to the
-// same one within two comparisons of theirs with one another. Not all of its entries need be here.
+// same one within two comparisons of theirs with one another. Its entries are fetched from now on; until all of them are here, Size
+// is less, and a fence there would be a guess: whoever told of it may be lying.
 //
 // Errors: ErrOrigin, ErrFenced (it has its end), ErrHalted (there are two histories; people decide which one counts).
 func (s *Store) End(origin string) (tlog.Tree, error) {
@@ -125,8 +114,11 @@ func (s *Store) End(origin string) (tlog.Tree, error) {
 	end := r.verified
 	for _, c := range append([]note.Checkpoint{r.wanted.c}, r.told...) {
 		if c.Tree.N > end.N {
-			end = c.Tree
+			end, r.end = c.Tree, c
 		}
+	}
+	if end.N > r.verified.N {
+		s.wake()
 	}
 	return end, nil
 }
@@ -140,10 +132,16 @@ type Want struct {
 // Wants lists the logs whose entries should be pulled from any member: heads were heard of that are ahead of what is here,
 // or checkpoints where a proposal would fence a log, or the log is fenced and incomplete. Pull from Stored on.
 func (s *Store) Wants() []Want {
+	if s.Failure() != nil {
+		return nil
+	}
 	var out []Want
 	for _, origin := range s.order {
 		r := s.replicas[origin]
 		r.write.Lock()
+		if err := s.arrived(r); err != nil { // what arrived could not be read back before
+			s.log.Warn("entries that arrived are not taken", "origin", r.origin, "error", err)
+		}
 		size := s.target(r)
 		if int64(size) > r.files.Size() {
 			out = append(out, Want{origin, size})

@@ -96,7 +96,8 @@ func (s *Store) keepEvidence(e evidence.Evidence) (bool, error) {
 	return true, nil
 }
 
-// covered says whether evidence adds nothing to what is kept, or there is no room for more.
+// covered says whether evidence adds nothing to what is kept, or there is no room for more. For the first of each log there is: it
+// halts the log.
 func (s *Store) covered(found evidence.Finding) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,7 +106,7 @@ func (s *Store) covered(found evidence.Finding) bool {
 			return true
 		}
 	}
-	return len(s.evidence) >= maxEvidence
+	return len(s.evidence) >= maxEvidence && s.halted[found.Origin]
 }
 
 // halt remembers evidence that is on the disk.
@@ -126,7 +127,7 @@ func (s *Store) keys() []evidence.Keys {
 	return out
 }
 
-// loadEvidence reads what is kept. A file that does not verify is reported and left.
+// loadEvidence reads what is kept. A file that does not verify is reported and left; one that cannot be read is an error.
 func (s *Store) loadEvidence() error {
 	names, err := s.disk.List(s.disk.Path("evidence"))
 	if err != nil {

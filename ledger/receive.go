@@ -118,7 +118,7 @@ func checkEntries(entries [][]byte) error {
 }
 
 // AddHead takes a final head: a checkpoint with a quorum's cosignatures. It is stored and becomes Final once its entries
-// are here; behind says that they are not, so pull them with Read at a peer and AddEntries here, from Size on. An older
+// are here; behind says that they are not, so pull them with Read at a peer and AddEntries here, from Stored on. An older
 // head is checked and dropped.
 //
 // Errors: ErrOrigin, note.ErrNote, note.ErrSignature, ErrFuture, ErrInconsistent (a quorum cosigned what contradicts this
@@ -216,7 +216,9 @@ func (s *Store) reach(r *replica, head verifiedHead) (behind bool, err error) {
 		return false, s.stopping(err)
 	case verdict == core.Agree:
 	case c.Tree.N > r.verified.N: // staged entries were wrong and are dropped
-		r.wanted = head
+		if c.Tree.N > r.wanted.c.Tree.N {
+			r.wanted = head
+		}
 		return true, nil
 	default:
 		s.contradicted(r, c)
@@ -233,13 +235,14 @@ func (s *Store) reachWanted(r *replica) error {
 	if r.wanted.c.Tree.N == 0 || r.files.Size() < r.wanted.c.Tree.N {
 		return nil
 	}
-	head := r.wanted
-	r.wanted = verifiedHead{}
-	behind, err := s.reach(r, head)
-	if err == nil && behind {
+	behind, err := s.reach(r, r.wanted)
+	switch {
+	case err == nil && behind:
 		return ErrEntries
+	case err == nil, errors.Is(err, ErrInconsistent):
+		r.wanted = verifiedHead{}
 	}
-	return err
+	return err // what may pass leaves it wanted
 }
 
 // AddEntries stores entries pulled from a peer towards a final head that AddHead said is behind. Entries beyond that head

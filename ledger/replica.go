@@ -257,8 +257,11 @@ func (s *Store) firstState(path, role, origin string, newKey bool) error {
 		return err
 	}
 	if begun && !newKey {
-		return fmt.Errorf("%w: of %s, but its log has entries; a restore means new keys and a new generation of the log",
-			signer.ErrState, role)
+		next := "a new key of the log, whose next generation it begins"
+		if role == "mirror" {
+			next = "a new key of the mirror"
+		}
+		return fmt.Errorf("%w: of %s, but the log has entries; a key without its state could sign twice: take %s", signer.ErrState, role, next)
 	}
 	return signer.Create(s.disk, path, role, origin)
 }

@@ -32,26 +32,8 @@ func (r *replica) serve(t tlog.Tile) ([]byte, error) {
 	if t.H != torchwood.TileHeight || t.L < -1 || t.L > 7 || t.W < 1 || t.W > torchwood.TileWidth || t.N < 0 || t.N > note.MaxTreeSize {
 		return nil, fmt.Errorf("%w: no such tile", ErrRange)
 	}
-	from := t.N * torchwood.TileWidth
-	to := from + int64(t.W)
-	if have := r.tree().N >> (torchwood.TileHeight * level); to > have {
-		return nil, fmt.Errorf("%w: %d to %d of %d at level %d", ErrRange, from, to, have, t.L)
+	if have, to := r.tree().N>>(torchwood.TileHeight*level), t.N*torchwood.TileWidth+int64(t.W); to > have {
+		return nil, fmt.Errorf("%w: up to %d of %d at level %d", ErrRange, to, have, t.L)
 	}
-	if t.L >= 0 {
-		return tlog.ReadTileData(t, r.files)
-	}
-	entries, err := r.files.Entries(from, to, torchwood.TileWidth*(2+MaxEntry))
-	if err != nil {
-		return nil, err
-	}
-	if len(entries) != t.W {
-		return nil, fmt.Errorf("%w: %d entries of %d", ErrCorrupt, len(entries), t.W)
-	}
-	var data []byte
-	for _, e := range entries {
-		if data, err = torchwood.AppendTileEntry(data, e); err != nil {
-			return nil, err
-		}
-	}
-	return data, nil
+	return r.files.Tile(t)
 }

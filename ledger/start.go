@@ -36,10 +36,8 @@ func (s *Store) Hear(member string, heads []Head, standing [][]byte) error {
 			errs = append(errs, fmt.Errorf("head of %q: %w", h.Origin, err))
 		}
 	}
-	for _, data := range standing {
-		if err := s.stand(member, data); err != nil {
-			errs = append(errs, err)
-		}
+	if err := s.AddStanding(member, standing); err != nil {
+		errs = append(errs, err)
 	}
 	if err := s.Failure(); err != nil {
 		return fmt.Errorf("hearing %s: %w", member, errors.Join(append(errs, err)...))
@@ -51,6 +49,19 @@ func (s *Store) Hear(member string, heads []Head, standing [][]byte) error {
 		return fmt.Errorf("hearing %s: %w", member, err)
 	}
 	return nil
+}
+
+// AddStanding takes what another member's Standing told, without counting the member as heard: its heads may not be here. What
+// does not verify is left out and reported.
+func (s *Store) AddStanding(member string, standing [][]byte) error {
+	if len(standing) > maxStanding(len(s.order)) {
+		return fmt.Errorf("%w: %d checkpoints of %d logs", ErrMessage, len(standing), len(s.order))
+	}
+	var errs []error
+	for _, data := range standing {
+		errs = append(errs, s.stand(member, data))
+	}
+	return errors.Join(errs...)
 }
 
 // maxStanding bounds the checkpoints that a member tells: of each log the one it holds and one that contradicts it.

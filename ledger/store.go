@@ -13,7 +13,8 @@
 // a final head vouches for, and an owner's checkpoint is signed again from its state, byte for byte the same.
 //
 // Folders below Options.Dir: lock, signer/ (state of the two keys), logs/<escaped origin>/ with checkpoint (newest final
-// head) and tile/ in C2SP tlog-tiles layout, and index.db, which can be deleted at any time.
+// head) and tile/ in C2SP tlog-tiles layout, chain/ and succession/ (configurations in force, and on the way), evidence/, and
+// index.db, which can be deleted at any time.
 package ledger
 
 import (

@@ -32,7 +32,7 @@ var (
 //	q votes seen -> each mirror stops cosigning -> ballot with the handover fsynced -> handover leaves
 //	q handovers seen -> link fsynced -> ErrSuperseded; the gateway opens again with the longer chain
 //
-// A change owns the state of this way. Its lock is taken before any replica's.
+// Store.changeMu is held for each step of this way. It is taken before any replica's lock.
 
 // LoadChain returns the chain that begins with the pinned configuration and goes on with the links kept in a store's folder.
 func LoadChain(dir string, pinned *network.Configuration) (*network.Chain, error) {
@@ -58,7 +58,9 @@ func loadChain(disk *tiles.Disk, pinned *network.Configuration) (*network.Chain,
 			err = chain.Extend(link)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading the chain of configurations: version %d: %w", chain.Newest().Version+1, err)
+			version := chain.Newest().Version + 1
+			return nil, fmt.Errorf("reading the chain of configurations: version %d: %w; remove %s, and the other members send it again",
+				version, err, linkPath(disk, version))
 		}
 	}
 }
@@ -242,10 +244,7 @@ func (s *Store) holdFences(next *network.Configuration) (release func(), err err
 // within says whether a fence keeps all that this mirror cosigned with any of its keys or knows to be final, which an earlier
 // committee may have made so, what was handed over of it as far as it is here, and nothing that is not here. Call with write held.
 func (r *replica) within(f network.Fence) error {
-	end, err := fenceTree(f)
-	if err != nil {
-		return err
-	}
+	end := f.Tree()
 	cosigned := r.before.N
 	if r.mirror != nil {
 		cosigned = max(cosigned, r.mirror.State().Tree.N)
@@ -356,6 +355,11 @@ func (s *Store) proceed(known *network.Succession) error {
 		return s.stopping(err)
 	}
 	s.limitFenced()
+	if s.ballot != nil && handedOver(known, s.member) { // though the ballot that says so may be lost
+		s.mu.Lock()
+		s.frozen = true
+		s.mu.Unlock()
+	}
 	if s.ballot != nil && !handedOver(known, s.member) && known.Decided(s.cfg) && s.maySign() == nil {
 		if err := s.handOver(known); err != nil {
 			return err

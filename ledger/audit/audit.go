@@ -154,6 +154,7 @@ func (a *auditor) run(ctx context.Context) error {
 		for _, k := range p.known {
 			p.size = max(p.size, k.tree.N)
 		}
+		a.shorten(p)
 		a.total += p.size
 	}
 	if err := errors.Join(a.replayAll(ctx), a.closeIndex()); err != nil {

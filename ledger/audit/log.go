@@ -20,7 +20,6 @@ import (
 
 // replayLog reads one log's entries and compares them with all that is known of it.
 func (a *auditor) replayLog(ctx context.Context, p *plan) error {
-	a.shorten(p)
 	r := &replay{folder: a.folder, dir: a.log(p.Origin), size: p.size}
 	a.pins(p)
 	p.maybe = slices.DeleteFunc(p.maybe, func(k known) bool { return k.tree.N > p.size })

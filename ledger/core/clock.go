@@ -25,6 +25,7 @@ const (
 // Not safe for concurrent use.
 type Clock struct {
 	quorum  int
+	step    func(from, to time.Time) time.Duration // how far the own clock was set between; tests have another
 	mirrors map[string]bool
 	self    bool // this member is a mirror, and its own report
 	reports map[string]report
@@ -37,7 +38,7 @@ type report struct {
 
 // NewClock returns a clock without reports. self is this member; mirrors are all of the configuration, and quorum is theirs.
 func NewClock(self string, mirrors []string, quorum int) *Clock {
-	c := &Clock{quorum: max(quorum, 1), mirrors: make(map[string]bool), reports: make(map[string]report)}
+	c := &Clock{quorum: max(quorum, 1), step: step, mirrors: make(map[string]bool), reports: make(map[string]report)}
 	for _, m := range mirrors {
 		if m == self {
 			c.self = true
@@ -64,8 +65,15 @@ type ClockVerdict struct {
 	Skewed  bool          // Offset is beyond ClockSkew, either way
 }
 
-// Verdict judges by the reports of the last ClockMemory. A report from the future of now does not count: the own clock was set
-// back since, and the offset with it.
+// step is how far the own clock was set forward from one of its times to another: what its wall time shows more than has passed
+// by its monotonic reading. It is 0 for times that have none.
+func step(from, to time.Time) time.Duration {
+	return to.Round(0).Sub(from.Round(0)) - to.Sub(from)
+}
+
+// Verdict judges by the reports of the last ClockMemory. An own clock that was set since a report is that much further ahead of the
+// reporter's: it is judged at once, before the next report. Of times without a monotonic reading, one from the future of now does
+// not count: the own clock was set back since, and the offset with it.
 func (c *Clock) Verdict(now time.Time) ClockVerdict {
 	var offsets []time.Duration
 	if c.self {
@@ -73,7 +81,7 @@ func (c *Clock) Verdict(now time.Time) ClockVerdict {
 	}
 	for _, r := range c.reports {
 		if age := now.Sub(r.at); age >= 0 && age <= ClockMemory {
-			offsets = append(offsets, r.offset)
+			offsets = append(offsets, r.offset-c.step(r.at, now))
 		}
 	}
 	v := ClockVerdict{Reports: len(offsets)}

@@ -80,6 +80,33 @@ func TestClockReports(t *testing.T) {
 	}
 }
 
+// A clock that is set is judged by the reports from before, and once more after it was set right.
+func TestClockThatIsSet(t *testing.T) {
+	var set time.Duration
+	c := NewClock("GOV/m0", mirrorNames(4), 3)
+	c.step = func(from, to time.Time) time.Duration {
+		if from.Equal(start) && to.After(start) {
+			return set
+		}
+		return 0
+	}
+	for _, m := range []string{"GOV/m1", "GOV/m2", "GOV/m3"} {
+		c.Observe(m, time.Second, start)
+	}
+	for _, by := range []time.Duration{24 * time.Hour, -24 * time.Hour, 0} {
+		set = by
+		if v := c.Verdict(start.Add(time.Second)); v.Skewed != (by != 0) || v.Offset.Round(time.Hour) != -by {
+			t.Errorf("set by %s: %+v", by, v)
+		}
+	}
+	if s := step(time.Now(), time.Now().Add(time.Hour)); s.Abs() > time.Minute {
+		t.Errorf("a clock that ran on was set by %s", s)
+	}
+	if s := step(start, start.Add(time.Hour)); s != 0 {
+		t.Errorf("times without monotonic reading are apart by %s", s)
+	}
+}
+
 // Up to a third of the mirrors say what they like, and the verdict stays within what honest clocks show, whoever of the honest
 // is missing.
 func TestClockLiars(t *testing.T) {

@@ -124,7 +124,7 @@ func (p Proposal) Verify(prev *Configuration) (*Configuration, error) {
 	return next, nil
 }
 
-// ballot is what the votes and handovers of one version have in common.
+// checkBallot checks what the votes and handovers of one version have in common.
 func checkBallot(what string, prev *Configuration, mirror string, version int, digest string) (ed25519.PublicKey, error) {
 	m, ok := prev.Member(mirror)
 	switch {

@@ -21,7 +21,8 @@ import (
 //	journal/       receipts and budgets
 //	prover/        the circuit's keys, unless prover.keys points elsewhere
 //
-// keys/ and ledger/ belong in no backup that is ever restored (DESIGN section 7); data/ and journal/ do.
+// ledger/ and the keys/*.key belong in no backup that is ever restored (DESIGN section 7); data/ and journal/ do, and vault.keyset
+// and receipts.secret in another one.
 type Folder string
 
 func (f Folder) Config() string         { return f.Path("grille.yaml") }

@@ -11,8 +11,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -75,6 +77,8 @@ type Gateway struct {
 	public    *tlogweb.Server // nil: nobody outside is served
 	peers     *peer.Node      // set before connected is closed
 	connected chan struct{}   // closed when peers may be used
+
+	proposing sync.Mutex // held while the next version is proposed: two proposals are none
 }
 
 // Open opens everything in the gateway's folder and joins the network. On an error nothing stays open.
@@ -198,6 +202,11 @@ func (g *Gateway) newBook(v *vault.Vault, secret receipt.Hash) *receipt.Book {
 
 // receiptSecret is what the empty places of receipt trees are made from. Paths of old beats need it, so it is kept.
 func receiptSecret(f config.Folder) (receipt.Hash, error) {
+	if _, err := os.Stat(f.Receipts()); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(f.Journal()); err == nil {
+			return receipt.Hash{}, fmt.Errorf("%s is missing, and there is a journal whose receipts were logged with it; restore it from a backup", f.Receipts())
+		}
+	}
 	text, err := config.EnsureSecret(f.Receipts(), func() string {
 		salt, err := receipt.NewSalt()
 		if err != nil {

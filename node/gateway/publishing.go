@@ -12,9 +12,11 @@ import (
 	"github.com/grille-gateway/grille/exchange/policy"
 	"github.com/grille-gateway/grille/exchange/requester"
 	"github.com/grille-gateway/grille/exchange/schema"
+	"github.com/grille-gateway/grille/ledger"
 	"github.com/grille-gateway/grille/ledger/entry"
 	"github.com/grille-gateway/grille/ledger/view"
 	"github.com/grille-gateway/grille/node/api"
+	"github.com/grille-gateway/grille/node/peer"
 )
 
 // DeclareDataset implements api.Gateway. The document is a schema with its mapping, as schema.Load reads it.
@@ -139,7 +141,7 @@ func (g *Gateway) published(index uint64, err error) (api.Published, error) {
 		return api.Published{Index: index}, nil
 	case errors.Is(err, holder.ErrUnknownDataset), errors.Is(err, holder.ErrUnknownPolicy):
 		return api.Published{}, api.NewProblem(http.StatusNotFound, api.CodeNotFound, err.Error())
-	case errors.Is(err, dataset.ErrSource), errors.Is(err, dataset.ErrBucketFull):
+	case errors.Is(err, dataset.ErrSource), errors.Is(err, dataset.ErrBucketFull), errors.Is(err, schema.ErrHeader):
 		return api.Published{}, rejected("csv", err)
 	case errors.Is(err, dataset.ErrBusy), errors.Is(err, dataset.ErrPending):
 		return api.Published{}, api.NewProblem(http.StatusConflict, "dataset_busy", err.Error())
@@ -151,6 +153,12 @@ func (g *Gateway) published(index uint64, err error) (api.Published, error) {
 		return api.Published{}, rejected("schema", err)
 	case errors.Is(err, entry.ErrEntry):
 		return api.Published{}, rejected("entry", err)
+	case errors.Is(err, peer.ErrUnreachable):
+		return api.Published{}, api.NewProblem(http.StatusBadGateway, "unreachable", "the other member is not connected; try again when grille status shows that it is")
+	case errors.Is(err, ledger.ErrSuperseded):
+		return api.Published{}, api.NewProblem(http.StatusServiceUnavailable, codeSuperseded, "the network is changing to its next version; repeat this in some seconds")
+	case errors.Is(err, ledger.ErrHalted), errors.Is(err, ledger.ErrFenced):
+		return api.Published{}, api.NewProblem(http.StatusConflict, codeNoEnd, err.Error()+"; see grille ledger evidence")
 	}
 	return api.Published{}, err
 }

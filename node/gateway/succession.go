@@ -20,7 +20,7 @@ const (
 	codeNotMirror   = "not_mirror"   // only mirrors vote
 	codeStarting    = "starting"     // too few members were heard from
 	codeSuperseded  = "superseded"   // the next version is in force
-	codeNoEnd       = "no_end"       // a log is fenced, or its owner signed two histories and people must decide where it ends
+	codeNoEnd       = "log_ended"    // a log is fenced, or its owner signed two histories and people must decide where it ends
 )
 
 // Succession implements api.Gateway.
@@ -60,6 +60,11 @@ func (g *Gateway) Propose(document []byte) (*api.Succession, error) {
 	if err != nil {
 		return nil, api.NewProblem(http.StatusUnprocessableEntity, codeProposal, err.Error())
 	}
+	if err := g.mayAppend(); err != nil { // others may know of a proposal that this folder lost
+		return nil, err
+	}
+	g.proposing.Lock()
+	defer g.proposing.Unlock()
 	p, err := network.NewProposal(g.network, next, g.keys.Log)
 	if err == nil && g.proposedOther(p) {
 		return nil, api.NewProblem(http.StatusConflict, codeProposal, "another proposal was signed for this version already; signing a second one would leave the network without a successor")

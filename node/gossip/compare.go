@@ -16,6 +16,9 @@ import (
 // maxRoundTrip is how long a comparison may take whose times are to be used: half of it is the error of an offset.
 const maxRoundTrip = 2 * time.Second
 
+// memberTime bounds one comparison with one member, and all that is fetched for it; the next goes on where it ended.
+const memberTime = 20 * time.Second
+
 // compareLoop compares with one random member every few seconds, and at once with members whose state is said to differ. The
 // member is drawn from all, not from the neighbours, so that nobody can be kept in the dark by those. A mirror compares with the
 // other mirrors by turns, too: their clocks are what it is judged by.
@@ -42,10 +45,17 @@ func (g *Gossip) compareLoop(ctx context.Context) {
 				member, round = round[0], round[1:]
 			}
 		}
-		if err := g.compare(ctx, member); err != nil {
+		if err := within(ctx, func(ctx context.Context) error { return g.compare(ctx, member) }); err != nil {
 			g.report(ctx, "comparing with member failed", member, err)
 		}
 	}
+}
+
+// within gives one member its time, so that none delays what there is to do with the others.
+func within(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, memberTime)
+	defer cancel()
+	return f(ctx)
 }
 
 // nextToCompare waits for a member that asked for it, or for the next turn, which is anybody's.
@@ -59,6 +69,9 @@ func (g *Gossip) nextToCompare(ctx context.Context, next *time.Time) (string, bo
 	case <-timer.C:
 		return "", true
 	case member := <-g.asked:
+		g.mu.Lock()
+		delete(g.waiting, member)
+		g.mu.Unlock()
 		return member, true
 	case <-ctx.Done():
 		return "", false

@@ -44,11 +44,13 @@ type Store interface {
 	AddEntries(origin string, e ledger.Entries) error
 	Read(origin string, from, to uint64) ([][]byte, error)
 	Final(origin string) (ledger.Head, bool)
+	Size(origin string) uint64
 	Stored(origin string) uint64
 	Wants() []ledger.Want
 	Hear(member string, heads []ledger.Head, standing [][]byte) error
 	Heard() <-chan struct{}
 	Standing() [][]byte
+	AddStanding(member string, standing [][]byte) error
 	Evidence() [][]byte
 	AddEvidence(data []byte) (fresh bool, err error)
 	ObserveClock(member string, offset time.Duration)
@@ -108,12 +110,13 @@ type Gossip struct {
 
 	tasks sync.WaitGroup // what the loops of Run started
 
-	mu     sync.Mutex // guards what follows
-	spread *core.Spread
-	moved  chan struct{}        // closed and replaced when a pull has ended
-	sentAt map[uint64]time.Time // size of our log -> when it was first pushed, until final
-	state  state
-	lately map[string]time.Time // members that were compared with because their state differs, and when
+	mu      sync.Mutex // guards what follows
+	spread  *core.Spread
+	moved   chan struct{}        // closed and replaced when a pull has ended
+	sentAt  map[uint64]time.Time // size of our log -> when it was first pushed, until final
+	state   state
+	waiting map[string]bool      // members in asked
+	lately  map[string]time.Time // members that were compared with because their state differs, and when
 }
 
 // New prepares gossip; nothing is sent before Run.
@@ -138,7 +141,7 @@ func New(o Options) *Gossip {
 		neighbours: neighbours(o.Config, o.Member), wakePush: map[string]chan struct{}{},
 		kicked: make(chan struct{}, 1), wanted: make(chan struct{}, 1), asked: make(chan string, 16), ahead: make(chan string, 16),
 		moved: make(chan struct{}), sentAt: map[uint64]time.Time{}, state: newState(),
-		lately: map[string]time.Time{},
+		lately: map[string]time.Time{}, waiting: map[string]bool{},
 	}
 	for i, origin := range g.origins {
 		g.numbers[origin] = i

@@ -124,7 +124,7 @@ func (g *Gossip) take(member string, item item) (ledger.Head, error) {
 	case !behind:
 		return head, nil
 	}
-	if len(item.entries.Entries) > 0 {
+	if len(item.entries.Entries) > 0 && g.o.Store.Stored(origin) == g.o.Store.Size(origin) { // a run that is under way keeps its source
 		if err := g.o.Store.AddEntries(origin, item.entries); err != nil && !errors.Is(err, ledger.ErrGap) {
 			wake(g.wanted)
 			return head, err

@@ -25,6 +25,9 @@ const (
 	maxSeen = 4096
 	// evidenceRest is how long a member is not asked for evidence after it gave some that proves nothing.
 	evidenceRest = 10 * time.Minute
+	// standingRest is how long a member is not asked for checkpoints after it named some and gave none of them. They may have become
+	// final in between.
+	standingRest = 10 * time.Second
 )
 
 // state is what a member holds besides heads that all others should hold, too: evidence, standing checkpoints, and what leads to
@@ -122,12 +125,12 @@ func (g *Gossip) tellState(ctx context.Context) {
 func (g *Gossip) noticeState(from string, mark [stateMark]byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if mark == g.state.mark || !slices.Contains(g.neighbours, from) || time.Since(g.lately[from]) < stateGap {
+	if mark == g.state.mark || g.waiting[from] || !slices.Contains(g.neighbours, from) || time.Since(g.lately[from]) < stateGap {
 		return
 	}
 	select {
 	case g.asked <- from:
-		g.lately[from] = time.Now()
+		g.lately[from], g.waiting[from] = time.Now(), true
 	default:
 	}
 }
@@ -196,23 +199,35 @@ func (g *Gossip) takeEvidence(ctx context.Context, member string, names []hash) 
 
 // takeStanding fetches checkpoints that stand at a member without becoming final: they may contradict what is here.
 func (g *Gossip) takeStanding(ctx context.Context, member string, names []hash) error {
-	lack := false
+	lack := make(map[hash]bool)
 	g.mu.Lock()
 	for _, h := range names {
 		if _, have := g.state.first[h]; !have && !g.state.seen[h] {
-			lack = true
-			g.state.see(h)
+			lack[h] = true
 		}
 	}
+	resting := time.Now().Before(g.state.rest[member])
 	g.mu.Unlock()
-	if !lack {
+	if len(lack) == 0 || resting {
 		return nil
 	}
 	standing, err := g.askStanding(ctx, member)
 	if err != nil {
 		return err
 	}
-	return g.o.Store.Hear(member, nil, standing)
+	err = g.o.Store.AddStanding(member, standing)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	got := false
+	for _, d := range standing { // what did not come may still come from others
+		h := hash(sha256.Sum256(d))
+		got = got || lack[h]
+		g.state.see(h)
+	}
+	if !got {
+		g.state.rest[member] = time.Now().Add(standingRest)
+	}
+	return err
 }
 
 func (g *Gossip) takeSuccession(ctx context.Context, member string) error {
@@ -235,7 +250,7 @@ func (g *Gossip) chainLoop(ctx context.Context) {
 	for {
 		select {
 		case member := <-g.ahead:
-			if err := g.takeLink(ctx, member); err != nil && ctx.Err() == nil {
+			if err := within(ctx, func(ctx context.Context) error { return g.takeLink(ctx, member) }); err != nil && ctx.Err() == nil {
 				g.o.Logger.Warn("taking link failed", logkey.Member, member, logkey.Error, err)
 			}
 		case <-ctx.Done():

@@ -183,6 +183,46 @@ func TestWorthlessEvidenceIsNotFetchedAgain(t *testing.T) {
 	}
 }
 
+// A checkpoint that a member names and does not give is asked for at others, and none of that counts as having heard them: their
+// heads may not be here.
+func TestStandingThatDidNotComeIsAskedForAgain(t *testing.T) {
+	n := newNet(t)
+	stands := n.history(1, 3).Checkpoint
+	failing := errors.New("timed out")
+	c := &counting{answer: func(peer.Kind, []byte) ([]byte, error) { return nil, failing }}
+	s, g := n.idle("GOV/a", Options{Peers: c})
+	names := []hash{sha256.Sum256(stands)}
+	if err := g.takeStanding(t.Context(), "GOV/b", names); !errors.Is(err, failing) {
+		t.Error(err)
+	}
+	c.become(func(peer.Kind, []byte) ([]byte, error) { return encodeDocuments(nil, 1<<20), nil })
+	for range 3 { // it names what it does not give, and rests
+		if err := g.takeStanding(t.Context(), "GOV/b", names); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := c.count(peer.KindStanding); n != 2 {
+		t.Errorf("%d requests", n)
+	}
+	c.become(func(peer.Kind, []byte) ([]byte, error) { return encodeDocuments([][]byte{stands}, 1<<20), nil })
+	for _, m := range []string{"GOV/c", "GOV/d", "GOV/c", "GOV/d"} {
+		if err := g.takeStanding(t.Context(), m, names); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := c.count(peer.KindStanding); n != 3 {
+		t.Errorf("%d requests", n)
+	}
+	if end, err := s.End(n.cfg.Origin("GOV/x")); err != nil || end.N != 3 {
+		t.Errorf("size %d: %v", end.N, err)
+	}
+	select {
+	case <-s.Heard():
+		t.Error("standing checkpoints count as having heard their members")
+	default:
+	}
+}
+
 // offsets notes what a store is told of clocks.
 type offsets struct {
 	Store

@@ -84,6 +84,50 @@ func TestHelloMustMatchKey(t *testing.T) {
 	}
 }
 
+// One key holds few of the places for connections that have not said hello: others get in beside it.
+func TestSilentConnectionsOfOneKeyLeaveRoom(t *testing.T) {
+	net := testNetwork(t, "a", "b", "c")
+	a := startNode(t, net, "a", nil)
+	refused := 0
+	for range 2 * pendingHellosOfKey {
+		conn, err := raw(t, a, "b", ALPN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-conn.Context().Done():
+			refused++
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	if refused != pendingHellosOfKey {
+		t.Errorf("%d of %d silent connections were refused", refused, 2*pendingHellosOfKey)
+	}
+	greeted(t, a, "c")
+}
+
+func TestSlots(t *testing.T) {
+	s := newSlots(3, 2)
+	for i, tc := range []struct {
+		key  string
+		want bool
+	}{{"a", true}, {"a", true}, {"a", false}, {"b", true}, {"c", false}} {
+		if got := s.take(tc.key); got != tc.want {
+			t.Errorf("step %d: %v", i, got)
+		}
+	}
+	s.give("a")
+	if !s.take("c") || s.take("a") {
+		t.Error("a place that was given back is not free, or is free twice")
+	}
+	for _, key := range []string{"a", "b", "c"} {
+		s.give(key)
+	}
+	if s.total != 0 || len(s.taken) != 0 {
+		t.Errorf("%d places, %d keys are left", s.total, len(s.taken))
+	}
+}
+
 func greeted(t *testing.T, n *Node, self string) *quic.Conn {
 	t.Helper()
 	conn, err := raw(t, n, self, ALPN)

@@ -128,6 +128,8 @@ const (
 	handshakeTimeout = 5 * time.Second
 	// pendingHellos bounds connections that are past TLS and not yet past the hello. A mirror that restarts is dialled by all.
 	pendingHellos = 128
+	// pendingHellosOfKey bounds those of one key: dialling and accepting may cross, and one more may be left over.
+	pendingHellosOfKey = 3
 	// retireGrace is how long a superseded link may finish what is in flight on it.
 	retireGrace = 10 * time.Second
 	// lingerRefused is how long a refused dialler has to read why.

@@ -69,7 +69,7 @@ type Node struct {
 	neighbours  map[string]*neighbour // by member name; fixed after Listen
 	byKey       map[string]*neighbour // by transport key; fixed after Listen
 	byFormer    map[string]*neighbour // by a transport key of an earlier version: of its own, never dialled; fixed after Listen
-	hellos      chan struct{}         // slots for connections before their hello
+	hellos      *slots                // for connections before their hello
 	bodies      budget                // bytes of all requests and replies
 	windows     *windows
 	tuning      tuning
@@ -96,7 +96,7 @@ func listen(opts Options, tune tuning) (*Node, error) {
 	n := &Node{
 		opts: opts, bounds: opts.Bounds, log: opts.Logger, incarnation: newIncarnation(),
 		neighbours: map[string]*neighbour{}, byKey: map[string]*neighbour{}, byFormer: map[string]*neighbour{},
-		hellos: make(chan struct{}, pendingHellos), tuning: tune, bodies: budget{limit: tune.bodies}, windows: newWindows(tune.window),
+		hellos: newSlots(pendingHellos, pendingHellosOfKey), tuning: tune, bodies: budget{limit: tune.bodies}, windows: newWindows(tune.window),
 	}
 	if n.bounds == nil {
 		n.bounds = DefaultBounds()

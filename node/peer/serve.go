@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,24 +21,24 @@ func (n *Node) acceptLoop() {
 			return // the listener was closed
 		}
 		n.windows.watch(conn)
-		select {
-		case n.hellos <- struct{}{}:
-		default:
+		key, err := provenKey(conn.ConnectionState().TLS)
+		if err != nil || !n.hellos.take(string(key)) {
 			_ = conn.CloseWithError(codeRefused, "busy")
 			continue
 		}
-		if !n.start(func() { n.greet(conn) }) {
+		if !n.start(func() { n.greet(conn, key) }) {
+			n.hellos.give(string(key))
 			_ = conn.CloseWithError(codeGoodbye, "closing")
 		}
 	}
 }
 
 // greet waits for the dialler's hello and answers it.
-func (n *Node) greet(conn *quic.Conn) {
-	defer func() { <-n.hellos }()
+func (n *Node) greet(conn *quic.Conn, key ed25519.PublicKey) {
+	defer n.hellos.give(string(key))
 	ctx, cancel := context.WithTimeout(n.ctx, handshakeTimeout)
 	defer cancel()
-	l, nb, err := n.answerHello(ctx, conn)
+	l, nb, err := n.answerHello(ctx, conn, key)
 	if err != nil {
 		n.log.Warn("connection refused", logkey.Error, err)
 		select { // let the dialler read why
@@ -51,11 +52,7 @@ func (n *Node) greet(conn *quic.Conn) {
 	nb.adopt(l)
 }
 
-func (n *Node) answerHello(ctx context.Context, conn *quic.Conn) (*link, *neighbour, error) {
-	key, err := provenKey(conn.ConnectionState().TLS)
-	if err != nil {
-		return nil, nil, err
-	}
+func (n *Node) answerHello(ctx context.Context, conn *quic.Conn, key ed25519.PublicKey) (*link, *neighbour, error) {
 	nb, former := n.holder(key)
 	if nb == nil {
 		return nil, nil, errPin // acceptsKey let it pass: impossible, and refused all the same

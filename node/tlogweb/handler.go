@@ -15,6 +15,7 @@
 package tlogweb
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -249,6 +250,9 @@ func (h *Handler) fail(w http.ResponseWriter, what string, err error) {
 	if errors.Is(err, ledger.ErrStarting) || errors.Is(err, signer.ErrClock) || h.o.Store.Failure() != nil {
 		busy(w, http.StatusServiceUnavailable, 5*time.Second, "this member signs nothing now; try again")
 		return
+	}
+	if errors.Is(err, context.Canceled) {
+		return // nobody waits for an answer
 	}
 	h.o.Logger.Error(what, logkey.Error, err)
 	plain(w, http.StatusInternalServerError, "internal error")

@@ -205,7 +205,12 @@ func (a *app) askFence(cmd *cobra.Command, origin string) (network.Fence, error)
 	if err != nil {
 		return network.Fence{}, fmt.Errorf("asking the gateway where %s ends (or write ORIGIN:SIZE:ROOT): %w", origin, err)
 	}
-	return parseFence(fmt.Sprintf("%s:%d:%s", origin, end.Size, end.Root))
+	fence := fmt.Sprintf("%s:%d:%s", origin, end.Size, end.Root)
+	if !end.Here {
+		return network.Fence{}, hint(fmt.Errorf("somebody holds %d entries of %s, and not all of them are here yet", end.Size, origin),
+			"repeat this in some seconds; if they never come, decide between --fence %s and the final head that grille ledger heads shows", fence)
+	}
+	return parseFence(fence)
 }
 
 func parseMirrors(args []string) (map[string]bool, error) {

@@ -65,6 +65,10 @@ each version. When a quorum has voted, every gateway changes to the new version 
 				return err
 			}
 			switch {
+			case strings.HasPrefix(s.Digest, digits):
+				return a.print(s, func(w io.Writer) {
+					fmt.Fprintf(w, "Version %d with this fingerprint is in force already: %d votes were enough.\n", s.Version, s.Quorum)
+				})
 			case s.Proposal == nil:
 				return hint(fmt.Errorf("voting: nothing is proposed to follow version %d", s.Version), "grille network succession")
 			case !strings.HasPrefix(s.Proposal.Digest, digits):
