@@ -203,7 +203,7 @@ func (g *Gateway) newBook(v *vault.Vault, secret receipt.Hash) *receipt.Book {
 // receiptSecret is what the empty places of receipt trees are made from. Paths of old beats need it, so it is kept.
 func receiptSecret(f config.Folder) (receipt.Hash, error) {
 	if _, err := os.Stat(f.Receipts()); errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(f.Journal()); err == nil {
+		if _, err := os.Stat(f.Path("journal/book")); err == nil {
 			return receipt.Hash{}, fmt.Errorf("%s is missing, and there is a journal whose receipts were logged with it; restore it from a backup", f.Receipts())
 		}
 	}

@@ -443,6 +443,12 @@ func TestOpenRefuses(t *testing.T) {
 	spoil(f.Receipts(), "short", nil, "receipts.secret")
 	spoil(f.Vault(), "{}", nil, "vault")
 	spoil(f.Key(config.RoleQuery), "x", nil, "query key")
+	kept := f.Path("kept")
+	w.check(os.Rename(f.Receipts(), kept)) // no new secret is made for receipts that were logged with this one
+	if _, err := w.open(civil); err == nil || !strings.Contains(err.Error(), "restore it from a backup") {
+		t.Errorf("without receipts.secret: %v", err)
+	}
+	w.check(os.Rename(kept, f.Receipts()))
 	w.start(civil) // nothing of this did harm
 }
 
