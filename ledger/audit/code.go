@@ -49,6 +49,13 @@ const (
 	BeatOrder        Code = "beat_order"        // not after the batch before it
 	BeatGrid         Code = "beat_grid"         // logged before its beat was over
 	BeatEpochs       Code = "beat_epochs"       // not the newest epoch of each dataset
+	ScopeAgain       Code = "scope_again"       // the program's scope of that period was opened before
+	ScopeKeyAgain    Code = "scope_key_again"   // its key is another scope's
+	ScopeUnknown     Code = "scope_unknown"     // closes no scope that was opened before it
+	ScopeCloseAgain  Code = "scope_close_again" // it was closed before
+	ClaimsNoScope    Code = "claims_no_scope"   // claims while no scope is open
+	ClaimsOrder      Code = "claims_order"      // of an earlier beat than the batch before it
+	ClaimTwice       Code = "claim_twice"       // a nullifier that stands earlier on the log, too
 )
 
 // Remarks: worth knowing, nothing is wrong.

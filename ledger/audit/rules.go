@@ -30,6 +30,7 @@ type rules struct {
 	revoked  map[uint64]bool
 	withdrew map[uint64]bool
 	beat     beats
+	scopes   scopes
 }
 
 type policyKey struct {
@@ -56,7 +57,7 @@ var (
 func newRules(owner string) *rules {
 	return &rules{owner: owner, epoch: make(map[string]epochs), decl: make(map[string][]uint64),
 		policies: make(map[policyKey]uint64), retired: make(map[policyKey]bool),
-		revoked: make(map[uint64]bool), withdrew: make(map[uint64]bool)}
+		revoked: make(map[uint64]bool), withdrew: make(map[uint64]bool), scopes: newScopes()}
 }
 
 // add takes the next entry and reports whether it counts (ledger/view).
@@ -95,6 +96,12 @@ func (r *rules) add(i uint64, e entry.Entry) bool {
 	case entry.ReceiptsBatch:
 		return r.addBatch(i, e)
 	case entry.CircuitKeys:
+	case entry.ScopeOpen:
+		return r.openScope(i, e)
+	case entry.ScopeClose:
+		return r.closeScope(i, e)
+	case entry.ClaimsBatch:
+		return r.addClaims(i, e)
 	default:
 		return false
 	}

@@ -76,7 +76,7 @@ func TestLies(t *testing.T) {
 		34: {entry.ReceiptsBatch{Beat: beat + 2, Root: hash64, Epochs: nil, Time: entry.FormatTime(late)}, BeatEpochs},
 		35: {entry.ReceiptsBatch{Beat: beat + 3, Root: hash64, Epochs: map[string]uint64{"income": 5}, Time: entry.FormatTime(late)}, BeatEpochs},
 		36: {entry.ReceiptsBatch{Beat: beat + 9, Root: hash64, Epochs: map[string]uint64{"income": 1, "births": 3}, Time: entry.FormatTime(late)}, BeatEpochs},
-		37: {entry.Unknown{Raw: []byte(`{"kind":"scope.open","v":1,"x":1}`)}, KindUnknown},
+		37: {entry.Unknown{Raw: []byte(`{"kind":"scope.merge","v":1,"x":1}`)}, KindUnknown},
 		38: {entry.Unknown{Raw: []byte(`{"kind":"receipts.batch","v":1,"beat":1}`)}, EntryMalformed},
 		39: {entry.Unknown{Raw: []byte("\x00")}, EntryMalformed},
 		40: {entry.DatasetDeclare{Dataset: "late", Title: "x", Scheme: "nid", Time: entry.FormatTime(late.Add(6 * time.Second)),
@@ -103,11 +103,67 @@ func TestLies(t *testing.T) {
 		}
 	}
 	tax := r.log("GOV/tax")
-	if r.Clean() || tax.Void == 0 || tax.Missed != 5 || tax.Late != 3 || tax.Beats != 5 || tax.Kinds[""] != 2 || tax.Kinds["scope.open"] != 1 {
+	if r.Clean() || tax.Void == 0 || tax.Missed != 5 || tax.Late != 3 || tax.Beats != 5 || tax.Kinds[""] != 2 || tax.Kinds["scope.merge"] != 1 {
 		t.Errorf("clean %v; %+v", r.Clean(), tax)
 	}
 	if !r.log("GOV/benefits").Clean() {
 		t.Errorf("benefits: %v", r.log("GOV/benefits").Problems)
+	}
+}
+
+// TestScopeLies has GOV/civil keep a register as an owner should not.
+func TestScopeLies(t *testing.T) {
+	c := newTown(t, t.TempDir())
+	scope := func(period string, key int) entry.Entry {
+		return entry.ScopeOpen{Program: "fuel", Period: period, KeyCommitment: fmt.Sprintf("%064x", key), Opens: c.stamp(),
+			Closes: "2027-01-01T00:00:00Z", Time: c.stamp()}
+	}
+	claims := func(beat uint64, from int) entry.ClaimsBatch {
+		b := entry.ClaimsBatch{Beat: beat, Time: c.stamp()}
+		for i := range entry.Claims {
+			b.Nullifiers = append(b.Nullifiers, fmt.Sprintf("%016x%048x", from+i, 0))
+		}
+		return b
+	}
+	end := func(scope uint64) entry.Entry { return entry.ScopeClose{Scope: scope, Time: c.stamp()} }
+	lies := []struct {
+		e    entry.Entry
+		want Code // "": nothing is wrong with it
+	}{
+		0:  {claims(1, 1), ClaimsNoScope},
+		1:  {scope("2026", 1), ""},
+		2:  {scope("2026", 2), ScopeAgain},
+		3:  {scope("2027", 1), ScopeKeyAgain},
+		4:  {scope("2027", 3), ""},
+		5:  {claims(5, 1), ""}, // those of a void batch were never claimed
+		6:  {claims(5, 100), ""},
+		7:  {claims(4, 200), ClaimsOrder},
+		8:  {claims(6, 63), ClaimTwice}, // 63 and 64 of entry 5, 100 to 126 of entry 6
+		9:  {end(2), ScopeUnknown},
+		10: {end(1), ""},
+		11: {end(1), ScopeCloseAgain},
+		12: {end(4), ""},
+		13: {claims(9, 1000), ClaimsNoScope},
+	}
+	for _, l := range lies {
+		c.write("GOV/civil", l.e)
+	}
+	c.close()
+	got := make(map[int64][]Code)
+	for _, p := range c.audit(c.path("GOV/health")).log("GOV/civil").Problems {
+		got[p.Index] = append(got[p.Index], p.Code)
+	}
+	for i, l := range lies {
+		var want []Code
+		if l.want != "" {
+			want = []Code{l.want}
+		}
+		if !slices.Equal(slices.Compact(got[int64(i)]), want) {
+			t.Errorf("entry %d %s: found %v, want %v", i, l.e.Kind(), got[int64(i)], want)
+		}
+	}
+	if n := len(got[8]); n != 29 {
+		t.Errorf("%d claims are reported to stand twice, want 29", n)
 	}
 }
 
@@ -160,7 +216,13 @@ func randomEntry(r *rand.Rand, i uint64) entry.Entry {
 	if ref > 0 && r.IntN(3) > 0 {
 		ref = r.Uint64N(min(ref, 8))
 	}
-	switch r.IntN(11) {
+	switch r.IntN(14) {
+	case 11:
+		return entry.ScopeOpen{Program: name, Period: string(rune('x' + r.IntN(2))), KeyCommitment: string(rune('k' + r.IntN(9)))}
+	case 12:
+		return entry.ScopeClose{Scope: ref}
+	case 13:
+		return entry.ClaimsBatch{Beat: r.Uint64N(40)}
 	case 0:
 		return entry.DatasetDeclare{Dataset: name}
 	case 1, 2:

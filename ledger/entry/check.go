@@ -76,6 +76,13 @@ func check(e Entry) error {
 		c.batch(e)
 	case CircuitKeys:
 		c.keys(e)
+	case ScopeOpen:
+		c.scopeOpen(e)
+	case ScopeClose:
+		c.index("scope", e.Scope)
+		c.ending(e.Reason, e.Time)
+	case ClaimsBatch:
+		c.claims(e)
 	default:
 		c.fail("kind", "is none of this version")
 	}
@@ -254,6 +261,9 @@ func (c *checker) terms(t Terms) {
 			c.fail("terms.disclose", "must be distinct column names")
 		}
 		seen[col] = true
+	}
+	if t.Scope != "" {
+		c.name("terms.scope", t.Scope)
 	}
 	c.hex("terms.budget_commitment", t.BudgetCommitment)
 	c.time("terms.expires", t.Expires)

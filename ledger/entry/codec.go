@@ -149,6 +149,9 @@ var decoders = map[string]func([]byte) (Entry, error){
 	KindAgreementWithdraw: into[AgreementWithdraw],
 	KindReceiptsBatch:     into[ReceiptsBatch],
 	KindCircuitKeys:       into[CircuitKeys],
+	KindScopeOpen:         into[ScopeOpen],
+	KindScopeClose:        into[ScopeClose],
+	KindClaimsBatch:       intoClaims,
 }
 
 func into[T Entry](body []byte) (Entry, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -42,7 +43,22 @@ func examples() []Entry {
 		AgreementWithdraw{Offer: 3, Reason: "not needed", Time: testTime},
 		ReceiptsBatch{Beat: 29000000, Root: testHex, Epochs: map[string]uint64{"income": 1, "births": 5}, Time: testTime},
 		CircuitKeys{Circuit: testHex, VerifyingKey: testHex, KeyKind: "development", Time: testTime},
+		testScope(),
+		ScopeClose{Scope: 12, Reason: "the year is over", Time: testTime},
+		testClaims(),
 	}
+}
+
+func testScope() ScopeOpen {
+	return ScopeOpen{Program: "winter-fuel", Period: "2026", KeyCommitment: testHex, Opens: testTime, Closes: "2027-01-01T00:00:00Z", Time: testTime}
+}
+
+func testClaims() ClaimsBatch {
+	b := ClaimsBatch{Beat: 29000000, Time: testTime}
+	for i := range Claims {
+		b.Nullifiers = append(b.Nullifiers, fmt.Sprintf("%064x", 1<<40+i))
+	}
+	return b
 }
 
 // TestGolden pins the bytes of every kind, and that they read back as the same value.
@@ -87,7 +103,7 @@ func reflectPointer(e Entry) Entry {
 
 func TestUnknownIsKept(t *testing.T) {
 	for raw, want := range map[string]Unknown{
-		`{"kind":"scope.open","v":1,"x":[1]}`:    {Name: "scope.open", V: 1},
+		`{"kind":"scope.merge","v":1,"x":[1]}`:   {Name: "scope.merge", V: 1},
 		`{"kind":"dataset.epoch","v":2,"new":1}`: {Name: "dataset.epoch", V: 2},
 		`{"kind":"disposal","v":1}`:              {Name: "disposal", V: 1},
 	} {
@@ -156,6 +172,16 @@ func TestEncodeRefuses(t *testing.T) {
 		edit(&v)
 		return v
 	}
+	scope := func(edit func(*ScopeOpen)) Entry {
+		v := testScope()
+		edit(&v)
+		return v
+	}
+	claims := func(edit func(*ClaimsBatch)) Entry {
+		v := testClaims()
+		edit(&v)
+		return v
+	}
 	var nilPointer *DatasetEpoch
 	for name, e := range map[string]Entry{
 		"nil":                   nil,
@@ -202,11 +228,52 @@ func TestEncodeRefuses(t *testing.T) {
 		"batch dataset":         ReceiptsBatch{Root: testHex, Epochs: map[string]uint64{"A": 1}, Time: testTime},
 		"circuit":               CircuitKeys{VerifyingKey: testHex, KeyKind: "development", Time: testTime},
 		"key kind":              CircuitKeys{Circuit: testHex, VerifyingKey: testHex, Time: testTime},
+		"terms scope":           terms(func(t *Terms) { t.Scope = "Winter fuel" }),
+		"scope program":         scope(func(s *ScopeOpen) { s.Program = "" }),
+		"scope period":          scope(func(s *ScopeOpen) { s.Period = "2026 " }),
+		"scope key missing":     scope(func(s *ScopeOpen) { s.KeyCommitment = "" }),
+		"scope key zero":        scope(func(s *ScopeOpen) { s.KeyCommitment = strings.Repeat("0", 64) }),
+		"scope key modulus":     scope(func(s *ScopeOpen) { s.KeyCommitment = modulus }),
+		"scope key capitals":    scope(func(s *ScopeOpen) { s.KeyCommitment = strings.ToUpper(testHex) }),
+		"scope opens":           scope(func(s *ScopeOpen) { s.Opens = "2026-03-01" }),
+		"scope closes at once":  scope(func(s *ScopeOpen) { s.Closes = s.Opens }),
+		"scope time":            scope(func(s *ScopeOpen) { s.Time = "" }),
+		"scope close time":      ScopeClose{Scope: 1},
+		"scope close index":     ScopeClose{Scope: 1 << 53, Time: testTime},
+		"claims too few":        claims(func(b *ClaimsBatch) { b.Nullifiers = b.Nullifiers[1:] }),
+		"claims too many":       claims(func(b *ClaimsBatch) { b.Nullifiers = append(b.Nullifiers, testHex) }),
+		"claims none":           claims(func(b *ClaimsBatch) { b.Nullifiers = nil }),
+		"claim zero":            claims(func(b *ClaimsBatch) { b.Nullifiers[3] = strings.Repeat("0", 64) }),
+		"claim beyond modulus":  claims(func(b *ClaimsBatch) { b.Nullifiers[3] = strings.Repeat("f", 64) }),
+		"claim twice":           claims(func(b *ClaimsBatch) { b.Nullifiers[3] = b.Nullifiers[60] }),
+		"claims time":           claims(func(b *ClaimsBatch) { b.Time = "now" }),
+		"claims beat":           claims(func(b *ClaimsBatch) { b.Beat = 1 << 53 }),
 		"unknown without bytes": Unknown{Name: "x"},
 		"unknown with too many": Unknown{Name: "x", Raw: make([]byte, MaxSize+1)},
 	} {
 		if raw, err := Encode(e); !errors.Is(err, ErrEntry) {
 			t.Errorf("%s: encoded as %s, %v", name, raw, err)
+		}
+	}
+}
+
+// A claims.batch has one spelling, so that a nullifier is found in its bytes or is not in it.
+func TestClaimsAreCanonical(t *testing.T) {
+	raw, err := Encode(testClaims())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := testClaims().Nullifiers[0]
+	for name, other := range map[string]string{
+		"escaped digit": strings.Replace(string(raw), `"`+first, `"\u0030`+first[1:], 1),
+		"space":         strings.Replace(string(raw), `","`, `", "`, 1),
+		"other order":   strings.Replace(strings.Replace(string(raw), `"beat":29000000,`, "", 1), `"}`, `","beat":29000000}`, 1),
+	} {
+		if other == string(raw) {
+			t.Fatalf("%s: nothing was changed", name)
+		}
+		if e, err := Decode([]byte(other)); !errors.Is(err, ErrEntry) {
+			t.Errorf("%s: read as a %T, %v", name, e, err)
 		}
 	}
 }

@@ -17,6 +17,9 @@ const (
 	KindAgreementWithdraw = "agreement.withdraw"
 	KindReceiptsBatch     = "receipts.batch"
 	KindCircuitKeys       = "circuit.keys"
+	KindScopeOpen         = "scope.open"
+	KindScopeClose        = "scope.close"
+	KindClaimsBatch       = "claims.batch"
 )
 
 // An Entry is one decoded entry: a pointer to or a value of one of this package's kinds, or Unknown.
@@ -93,6 +96,7 @@ type Terms struct {
 	LegalBasis       string   `json:"legal_basis"`
 	OnBehalfOf       string   `json:"on_behalf_of,omitempty"`
 	Disclose         []string `json:"disclose,omitempty"` // column names that may be disclosed
+	Scope            string   `json:"scope,omitempty"`    // program in whose scopes a claim may be made with a question
 	BudgetCommitment string   `json:"budget_commitment"`  // 64 hexadecimal digits
 	Expires          string   `json:"expires"`
 }
@@ -172,4 +176,7 @@ func (AgreementRevoke) Kind() string   { return KindAgreementRevoke }
 func (AgreementWithdraw) Kind() string { return KindAgreementWithdraw }
 func (ReceiptsBatch) Kind() string     { return KindReceiptsBatch }
 func (CircuitKeys) Kind() string       { return KindCircuitKeys }
+func (ScopeOpen) Kind() string         { return KindScopeOpen }
+func (ScopeClose) Kind() string        { return KindScopeClose }
+func (ClaimsBatch) Kind() string       { return KindClaimsBatch }
 func (u Unknown) Kind() string         { return u.Name }

@@ -18,6 +18,8 @@ const (
 	MaxColumns = 16
 	// MaxCodes bounds an enumeration: more codes than lookup tables can name (4 x 16) still serve equality tests.
 	MaxCodes = 256
+	// Claims is how many nullifiers a claims.batch holds, padding included: 4.4 KB an entry.
+	Claims = 64
 	// MaxDatasets bounds the epochs that one receipts batch names.
 	MaxDatasets = 256
 	// maxInteger is the largest integer that every JSON reader keeps exactly (RFC 7493 section 2.2).

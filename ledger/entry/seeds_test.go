@@ -11,7 +11,7 @@ import (
 func TestSeeds(t *testing.T) {
 	inputs := map[string][]any{
 		"no-entry":          {[]byte("no entry")},
-		"unknown-kind":      {[]byte(`{"kind":"scope.open","v":1,"period":"2026"}`)},
+		"unknown-kind":      {[]byte(`{"kind":"scope.merge","v":1,"period":"2026"}`)},
 		"unknown-version":   {[]byte(`{"kind":"receipts.batch","v":2}`)},
 		"version-0":         {[]byte(`{"kind":"receipts.batch","v":0}`)},
 		"space":             {[]byte(`{"kind": "receipts.batch","v":1}`)},
@@ -22,6 +22,8 @@ func TestSeeds(t *testing.T) {
 		"template-twice":    {[]byte(`{"kind":"policy.publish","v":1,"policy":"a","version":1,"dataset":"b","declare":0,"title":"t","question":"q","source":{"language":"cel","text":""},"template":{"a":1,"a":2},"time":"` + testTime + `"}`)},
 		"deep":              {[]byte(`{"kind":"x","v":1,"a":` + strings.Repeat("[", MaxDepth) + strings.Repeat("]", MaxDepth) + `}`)},
 		"time-of-day-24":    {[]byte(`{"kind":"policy.retire","v":1,"policy":"a","version":1,"reason":"","time":"2026-03-01T24:00:00Z"}`)},
+		"claims-escaped":    {[]byte(`{"kind":"claims.batch","v":1,"beat":1,"nullifiers":["\u0030"],"time":"` + testTime + `"}`)},
+		"scope-null-key":    {[]byte(`{"kind":"scope.open","v":1,"program":"a","period":"b","key_commitment":null,"opens":"` + testTime + `","closes":"2027-01-01T00:00:00Z","time":"` + testTime + `"}`)},
 		"control-character": {[]byte(`{"kind":"policy.retire","v":1,"policy":"a","version":1,"reason":"\u0007","time":"` + testTime + `"}`)},
 	}
 	for _, e := range examples() {

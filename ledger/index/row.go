@@ -63,6 +63,12 @@ func RowFor(origin, member string, index uint64, e entry.Entry) Row {
 		stamp = e.Time
 	case entry.CircuitKeys:
 		stamp = e.Time
+	case entry.ScopeOpen:
+		stamp = e.Time
+	case entry.ScopeClose:
+		stamp = e.Time
+	case entry.ClaimsBatch:
+		stamp = e.Time
 	}
 	if t, err := entry.ParseTime(stamp); err == nil && t.Unix() > 0 {
 		r.Time = t

@@ -3,7 +3,7 @@
 // make. Facts are indexes in ascending order, so a view finds its answer by binary search.
 //
 // What an owner writes counts only where it is coherent: an epoch that names a declaration of its own dataset and grows,
-// the first publication of a policy version, a revocation of an acceptance. Everything else is kept and void.
+// the first publication of a policy version, a revocation of an acceptance, the first scope of a name and of a key. Everything else is kept and void.
 package view
 
 import (
@@ -34,6 +34,7 @@ type Log struct {
 	withdrew map[uint64]uint64 // offer -> index of its first withdraw
 	batches  facts[batch]
 	keys     facts[entry.CircuitKeys]
+	scopes   scopes
 	void     []uint64
 }
 
@@ -46,6 +47,7 @@ func NewLog() *Log {
 		retired:  make(map[policyKey]uint64),
 		revoked:  make(map[uint64]uint64),
 		withdrew: make(map[uint64]uint64),
+		scopes:   newScopes(),
 	}
 }
 
@@ -101,6 +103,12 @@ func (l *Log) add(i uint64, e entry.Entry) bool {
 		return l.addBatch(i, e)
 	case entry.CircuitKeys:
 		l.keys.add(i, e)
+	case entry.ScopeOpen:
+		return l.scopes.open(i, e)
+	case entry.ScopeClose:
+		return l.scopes.close(i, e)
+	case entry.ClaimsBatch:
+		return l.scopes.claims(i, e)
 	default:
 		return false
 	}

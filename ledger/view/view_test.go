@@ -59,11 +59,33 @@ var story = []struct {
 	24: {batchOf(99), true},
 	25: {batchOf(102), false},
 	26: {entry.CircuitKeys{Circuit: "c1"}, false},
-	27: {entry.Unknown{Name: "scope.open"}, true},
+	27: {entry.Unknown{Name: "scope.merge"}, true},
 	28: {entry.CircuitKeys{Circuit: "c2"}, false},
 	29: {declare("births"), false},
 	30: {entry.AgreementRevoke{Accept: 30}, true}, // itself
+	31: {claims(5), true},                         // no scope is open
+	32: {scope("fuel", "2026", "k1"), false},
+	33: {scope("fuel", "2026", "k2"), true},  // declared twice
+	34: {scope("fuel", "2027", "k1"), true},  // the key of another scope
+	35: {scope("fuel", "2027", "k3"), false}, // a key that did not count before
+	36: {claims(7), false},
+	37: {claims(7), false}, // the beat filled more than one
+	38: {claims(6), true},
+	39: {entry.ScopeClose{Scope: 33}, true}, // void itself
+	40: {entry.ScopeClose{Scope: 32}, false},
+	41: {entry.ScopeClose{Scope: 32}, true},
+	42: {claims(8), false},                  // of the other scope
+	43: {scope("fuel", "2026", "k4"), true}, // not even after it closed
+	44: {entry.ScopeClose{Scope: 45}, true}, // not there yet
+	45: {entry.ScopeClose{Scope: 35}, false},
+	46: {claims(9), true},
 }
+
+func scope(program, period, key string) entry.ScopeOpen {
+	return entry.ScopeOpen{Program: program, Period: period, KeyCommitment: key}
+}
+
+func claims(beat uint64) entry.ClaimsBatch { return entry.ClaimsBatch{Beat: beat} }
 
 func told() *Log {
 	l := NewLog()
@@ -128,6 +150,14 @@ func TestAsOf(t *testing.T) {
 		"rejects":  {func(v *View) int { return len(v.Rejects()) - 1 }, steps(22, 0)},
 		"rights":   {func(v *View) int { return len(v.Agreements()) - 1 }, steps(15, 0)},
 		"policies": {func(v *View) int { return len(v.Policies()) - 1 }, steps(8, 0, 10, 1)},
+		"scope":    {func(v *View) int { s, ok := v.Scope("fuel", "2026"); return num(s.Index, ok) }, steps(33, 32)},
+		"scope 2":  {func(v *View) int { s, ok := v.Scope("fuel", "2027"); return num(s.Index, ok) }, steps(36, 35)},
+		"no scope": {func(v *View) int { s, ok := v.Scope("heat", "2026"); return num(s.Index, ok) }, steps()},
+		"closed":   {func(v *View) int { s, _ := v.Scope("fuel", "2026"); return num(s.End, s.Closed) }, steps(41, 40)},
+		"scopes":   {func(v *View) int { return len(v.Scopes()) - 1 }, steps(33, 0, 36, 1)},
+		"claims":   {func(v *View) int { return len(v.Claims(0)) - 1 }, steps(37, 0, 38, 1, 43, 2)},
+		"claims 2": {func(v *View) int { return len(v.Claims(37)) - 1 }, steps(38, 0, 43, 1)},
+		"newest":   {func(v *View) int { b, _, ok := v.NewestClaims(); return num(b, ok) }, steps(37, 7, 43, 8)},
 		"datasets": {func(v *View) int { return len(v.Datasets()) - 1 }, steps(1, 0, 30, 1)},
 	} {
 		for size := range len(story) + 2 {
