@@ -164,13 +164,16 @@ func (h *Holder) PublishPolicy(ctx context.Context, d *policy.Document) (uint64,
 	return h.publish(ctx, e)
 }
 
-// Accept grants an offer that is final on its requester's log. All terms are repeated on the holder's log.
+// Accept grants an offer that is final on its requester's log. All terms are repeated on the holder's log. An offer is accepted once:
+// doing so again returns the entry that stands.
 func (h *Holder) Accept(ctx context.Context, offer entry.Ref) (uint64, error) {
 	terms, err := h.offered(offer)
 	if err != nil {
 		return 0, err
 	}
-	if index, ok := h.accepted(offer); ok {
+	if index, ok, err := h.accepted(offer); err != nil {
+		return 0, err
+	} else if ok {
 		return index, h.opts.Ledger.WaitFinal(ctx, index)
 	}
 	p, index, ok := h.all().Policy(terms.Policy, terms.PolicyVersion)
@@ -192,7 +195,9 @@ func (h *Holder) Accept(ctx context.Context, offer entry.Ref) (uint64, error) {
 	}
 	h.granting.Lock()
 	defer h.granting.Unlock()
-	if index, ok := h.accepted(offer); ok { // by a call that was faster to learn the budget
+	if index, ok, err := h.accepted(offer); err != nil {
+		return 0, err
+	} else if ok { // by a call that was faster to learn the budget
 		return index, h.opts.Ledger.WaitFinal(ctx, index)
 	}
 	accept, err := h.publish(ctx, entry.AgreementAccept{Offer: offer, Terms: terms, Time: entry.FormatTime(h.opts.Now())})
@@ -202,37 +207,57 @@ func (h *Holder) Accept(ctx context.Context, offer entry.Ref) (uint64, error) {
 	return accept, h.keepBudget(accept, budget)
 }
 
-// accepted finds the agreement in force that an offer led to.
-func (h *Holder) accepted(offer entry.Ref) (uint64, bool) {
-	for _, a := range h.all().Agreements() {
-		if a.Accept.Offer == offer && !a.Revoked {
-			return a.Index, true
-		}
+// accepted finds the agreement in force that an offer led to. One that was revoked does not come back: it would have a new budget.
+func (h *Holder) accepted(offer entry.Ref) (uint64, bool, error) {
+	a, ok := h.all().Accepted(offer)
+	if ok && a.Revoked {
+		return 0, false, fmt.Errorf("accepting an offer: its right was granted and revoked (entry %d); ask for a new offer: %w", a.Index, ErrOffer)
 	}
-	return 0, false
+	return a.Index, ok, nil
 }
 
-// Reject answers an offer with no.
+// Reject answers an offer with no. Doing so again returns the entry that stands; an offer that was accepted is not rejected but revoked.
 func (h *Holder) Reject(ctx context.Context, offer entry.Ref, reason string) (uint64, error) {
+	h.granting.Lock()
+	defer h.granting.Unlock()
+	if index, ok := h.all().Rejected(offer); ok {
+		return index, h.opts.Ledger.WaitFinal(ctx, index)
+	}
 	if _, err := h.offered(offer); err != nil {
 		return 0, err
+	}
+	if a, ok := h.all().Accepted(offer); ok {
+		return 0, fmt.Errorf("rejecting an offer: it was accepted; revoke entry %d instead: %w", a.Index, ErrOffer)
 	}
 	return h.publish(ctx, entry.AgreementReject{Offer: offer, Reason: reason, Time: entry.FormatTime(h.opts.Now())})
 }
 
-// Revoke ends a right from the moment its entry is appended.
+// Revoke ends a right from the moment its entry is appended: once it returns, no receipt is written under that agreement. Doing so
+// again returns the entry that stands.
 func (h *Holder) Revoke(ctx context.Context, accept uint64, reason string) (uint64, error) {
-	if _, ok := h.all().Agreement(accept); !ok {
-		return 0, fmt.Errorf("revoking agreement %d: none in force: %w", accept, ErrOffer)
-	}
 	e := entry.AgreementRevoke{Accept: accept, Reason: reason, Time: entry.FormatTime(h.opts.Now())}
+	index, err := h.appendRevoke(ctx, e)
+	if err != nil {
+		return 0, err
+	}
+	return index, h.final(ctx, e, index)
+}
+
+func (h *Holder) appendRevoke(ctx context.Context, e entry.AgreementRevoke) (uint64, error) {
 	h.ending.Lock()
+	defer h.ending.Unlock()
+	v := h.all()
+	if index, ok := v.Revoked(e.Accept); ok {
+		return index, nil
+	}
+	if _, ok := v.Agreement(e.Accept); !ok {
+		return 0, fmt.Errorf("revoking agreement %d: none in force: %w", e.Accept, ErrOffer)
+	}
 	indexes, err := h.opts.Ledger.Append(ctx, e)
-	h.ending.Unlock()
 	if err != nil {
 		return 0, fmt.Errorf("publishing %s: %w", e.Kind(), err)
 	}
-	return indexes[0], h.final(ctx, e, indexes[0])
+	return indexes[0], nil
 }
 
 // offered reads an offer from the replica of its requester's log.

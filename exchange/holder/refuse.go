@@ -33,7 +33,7 @@ var remedies = map[string]string{
 	CodeSubject:              "the subject id is not in the form of the dataset's identifier scheme",
 	CodeOpening:              "subject and nonce do not make the query's tag",
 	CodeBudget:               "the agreement's budget is used up, for this subject or in all; agree on a new one",
-	CodeBudgetUnknown:        "the holder does not know the agreement's budget; reject and accept the offer again",
+	CodeBudgetUnknown:        "the holder does not know the agreement's budget; revoke it and ask for a new offer",
 	CodeWithdrawn:            "the policy or the agreement ended while the answer was made",
 	CodeRecord:               "the holder's epoch has no proof for this subject; the holder must rebuild it",
 	"no_agreement":           "no agreement lets this member ask this policy; offer one",

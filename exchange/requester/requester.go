@@ -48,6 +48,8 @@ type Options struct {
 type Requester struct {
 	opts Options
 
+	offering sync.Mutex // from looking for an equal offer to appending it: one question, one budget
+
 	mu      sync.Mutex // guards what follows
 	cases   map[string]*asked
 	order   []string // ids, oldest first
@@ -178,7 +180,8 @@ func (r *Requester) file(s sentRecord) {
 }
 
 // Offer puts an offer on this member's log and returns its reference. The budget stays in the journal and goes to the holder
-// when it asks.
+// when it asks. Offering the same again, while the holder has not answered, returns the offer that stands: a repeated call must not
+// double the budget.
 func (r *Requester) Offer(ctx context.Context, t entry.Terms, b agreement.Budget) (entry.Ref, error) {
 	if err := b.Check(); err != nil {
 		return entry.Ref{}, err
@@ -200,6 +203,11 @@ func (r *Requester) Offer(ctx context.Context, t entry.Terms, b agreement.Budget
 	}
 	t.Requester, t.PolicyIndex, t.BudgetCommitment = r.opts.Member, index, b.Commitment()
 	t.Disclose = slices.Sorted(slices.Values(t.Disclose))
+	r.offering.Lock()
+	defer r.offering.Unlock()
+	if index, ok := r.standing(&t, b); ok {
+		return r.offered(ctx, index)
+	}
 	if err := r.opts.Book.Keep(KindOffer, offerRecord{Commitment: t.BudgetCommitment, Budget: b}); err != nil {
 		return entry.Ref{}, err
 	}
@@ -210,14 +218,49 @@ func (r *Requester) Offer(ctx context.Context, t entry.Terms, b agreement.Budget
 	if err != nil {
 		return entry.Ref{}, fmt.Errorf("offering an agreement: %w", err)
 	}
-	if err := r.opts.Ledger.WaitFinal(ctx, indexes[0]); err != nil {
-		return entry.Ref{}, fmt.Errorf("waiting for the offer to be final: %w", err)
-	}
-	return r.ref(indexes[0])
+	return r.offered(ctx, indexes[0])
 }
 
-// Withdraw takes an offer back. It binds this gateway from the moment its entry is appended, and the holder once replicated.
+func (r *Requester) offered(ctx context.Context, index uint64) (entry.Ref, error) {
+	if err := r.opts.Ledger.WaitFinal(ctx, index); err != nil {
+		return entry.Ref{}, fmt.Errorf("waiting for the offer to be final: %w", err)
+	}
+	return r.ref(index)
+}
+
+// standing finds an offer with these terms and a budget of the same numbers that is neither withdrawn nor, as far as the holder's log
+// has arrived here, answered.
+func (r *Requester) standing(t *entry.Terms, b agreement.Budget) (uint64, bool) {
+	holder := r.opts.Ledger.View(r.opts.Config.Origin(t.Holder), ^uint64(0))
+	for _, o := range r.opts.Ledger.View(r.origin(), ^uint64(0)).Offers() {
+		old := o.Offer.Terms
+		r.mu.Lock()
+		budget, known := r.budgets[old.BudgetCommitment]
+		r.mu.Unlock()
+		old.BudgetCommitment = t.BudgetCommitment
+		if o.Withdrawn || !known || budget.PerSubject != b.PerSubject || budget.Total != b.Total || !old.Equal(t) {
+			continue
+		}
+		ref, err := r.ref(o.Index)
+		if err != nil {
+			continue
+		}
+		_, accepted := holder.Accepted(ref)
+		if _, rejected := holder.Rejected(ref); !accepted && !rejected {
+			return o.Index, true
+		}
+	}
+	return 0, false
+}
+
+// Withdraw takes an offer back. It binds this gateway from the moment its entry is appended, and the holder once replicated. Doing so
+// again returns the entry that stands.
 func (r *Requester) Withdraw(ctx context.Context, offer uint64, reason string) (uint64, error) {
+	r.offering.Lock()
+	defer r.offering.Unlock()
+	if index, ok := r.opts.Ledger.View(r.origin(), ^uint64(0)).Withdrawn(offer); ok {
+		return index, nil
+	}
 	if _, ok := r.opts.Ledger.View(r.origin(), ^uint64(0)).Offer(offer); !ok {
 		return 0, fmt.Errorf("withdrawing offer %d: none stands there: %w", offer, ErrOffer)
 	}

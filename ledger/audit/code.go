@@ -40,6 +40,7 @@ const (
 	OfferParty       Code = "offer_party"       // not of this log's owner, or to nobody in the network
 	AcceptOffer      Code = "accept_offer"      // the offer it names is another entry
 	AcceptTerms      Code = "accept_terms"      // not the offer's terms, or not of this log's owner
+	AcceptAgain      Code = "accept_again"      // the offer was accepted before
 	AcceptPolicy     Code = "accept_policy"     // names no such policy version on this log
 	RejectOffer      Code = "reject_offer"      // the offer it names is another entry
 	RevokeUnknown    Code = "revoke_unknown"    // no acceptance stands there

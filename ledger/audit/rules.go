@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"time"
 
@@ -27,6 +26,7 @@ type rules struct {
 	retired  map[policyKey]bool
 	offers   []uint64
 	accepts  []uint64
+	accepted map[entry.Ref]bool
 	revoked  map[uint64]bool
 	withdrew map[uint64]bool
 	beat     beats
@@ -57,7 +57,7 @@ var (
 func newRules(owner string) *rules {
 	return &rules{owner: owner, epoch: make(map[string]epochs), decl: make(map[string][]uint64),
 		policies: make(map[policyKey]uint64), retired: make(map[policyKey]bool),
-		revoked: make(map[uint64]bool), withdrew: make(map[uint64]bool), scopes: newScopes()}
+		accepted: make(map[entry.Ref]bool), revoked: make(map[uint64]bool), withdrew: make(map[uint64]bool), scopes: newScopes()}
 }
 
 // add takes the next entry and reports whether it counts (ledger/view).
@@ -77,6 +77,9 @@ func (r *rules) add(i uint64, e entry.Entry) bool {
 			r.found(OfferParty, int64(i), "offers terms between %s and %s", e.Terms.Requester, e.Terms.Holder)
 		}
 	case entry.AgreementAccept:
+		if !first(r, r.accepted, e.Offer, AcceptAgain, i) {
+			return false
+		}
 		r.accepts = append(r.accepts, i)
 		r.checkAccept(i, e)
 	case entry.AgreementReject:
@@ -174,15 +177,9 @@ func (r *rules) checkAccept(i uint64, e entry.AgreementAccept) {
 	switch {
 	case !ok:
 		r.found(AcceptOffer, int64(i), "entry %d of %s is no offer", e.Offer.Index, e.Offer.Origin)
-	case !sameTerms(offer.Terms, t) || t.Holder != r.owner:
+	case !offer.Terms.Equal(&t) || t.Holder != r.owner:
 		r.found(AcceptTerms, int64(i), "the terms are not those of the offer, or of another holder")
 	}
-}
-
-func sameTerms(a, b entry.Terms) bool {
-	listed := slices.Equal(a.Disclose, b.Disclose)
-	a.Disclose, b.Disclose = nil, nil
-	return listed && reflect.DeepEqual(a, b)
 }
 
 // foreign reports a reference that leads nowhere.

@@ -25,6 +25,8 @@ func TestLies(t *testing.T) {
 	}
 	c.write("GOV/benefits", entry.AgreementOffer{Terms: terms(2), Time: c.stamp()})
 	c.write("GOV/benefits", entry.AgreementOffer{Terms: terms(9), Time: c.stamp()}, c.batch(c.beat(), nil))
+	c.write("GOV/benefits", entry.AgreementOffer{Terms: terms(2), Time: c.stamp()}, entry.AgreementOffer{Terms: terms(2), Time: c.stamp()})
+	third, fourth := c.ref("GOV/benefits", 3), c.ref("GOV/benefits", 4)
 	offer, second, none := c.ref("GOV/benefits", 0), c.ref("GOV/benefits", 1), c.ref("GOV/benefits", 2)
 	forged, beyond, stranger := offer, offer, offer
 	forged.Hash, beyond.Index, stranger.Origin = hash64, 99, "test.example/GOV/none/log/1"
@@ -57,8 +59,8 @@ func TestLies(t *testing.T) {
 		15: {accept(none, nil), AcceptOffer}, // a batch
 		16: {accept(stranger, nil), AcceptOffer},
 		17: {accept(beyond, nil), OfferElsewhere},
-		18: {accept(offer, func(t *entry.Terms) { t.Purpose = "other" }), AcceptTerms},
-		19: {accept(offer, func(t *entry.Terms) { t.Disclose = []string{"amount"} }), AcceptTerms},
+		18: {accept(third, func(t *entry.Terms) { t.Purpose = "other" }), AcceptTerms},
+		19: {accept(fourth, func(t *entry.Terms) { t.Disclose = []string{"amount"} }), AcceptTerms},
 		20: {accept(second, func(t *entry.Terms) { t.PolicyIndex = 9 }), AcceptPolicy},
 		21: {entry.AgreementReject{Offer: offer, Time: c.stamp()}, ""},
 		22: {entry.AgreementReject{Offer: forged, Time: c.stamp()}, RejectOffer},
@@ -79,14 +81,15 @@ func TestLies(t *testing.T) {
 		37: {entry.Unknown{Raw: []byte(`{"kind":"scope.merge","v":1,"x":1}`)}, KindUnknown},
 		38: {entry.Unknown{Raw: []byte(`{"kind":"receipts.batch","v":1,"beat":1}`)}, EntryMalformed},
 		39: {entry.Unknown{Raw: []byte("\x00")}, EntryMalformed},
-		40: {entry.DatasetDeclare{Dataset: "late", Title: "x", Scheme: "nid", Time: entry.FormatTime(late.Add(6 * time.Second)),
+		40: {accept(offer, nil), AcceptAgain},
+		41: {entry.DatasetDeclare{Dataset: "late", Title: "x", Scheme: "nid", Time: entry.FormatTime(late.Add(6 * time.Second)),
 			Columns: []entry.Column{{Name: "a", Type: "int"}}}, EntryTime},
 	}
-	for _, l := range lies[:40] {
+	for _, l := range lies[:41] {
 		c.write("GOV/tax", l.e)
 	}
 	c.now = late
-	c.write("GOV/tax", lies[40].e)
+	c.write("GOV/tax", lies[41].e)
 	c.close()
 	r := c.audit(c.path("GOV/health"))
 	got := make(map[int64][]Code)

@@ -2,7 +2,11 @@
 // bytes, each with a "kind" and a version "v". Unknown kinds and versions are kept and shown, never dropped.
 package entry
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+)
 
 // The kinds this version of the software reads and writes, each at version 1.
 const (
@@ -99,6 +103,13 @@ type Terms struct {
 	Scope            string   `json:"scope,omitempty"`    // program in whose scopes a claim may be made with a question
 	BudgetCommitment string   `json:"budget_commitment"`  // 64 hexadecimal digits
 	Expires          string   `json:"expires"`
+}
+
+// Equal reports whether two terms say the same, the order of the columns included.
+func (t *Terms) Equal(other *Terms) bool {
+	a, b := *t, *other
+	a.Disclose, b.Disclose = nil, nil
+	return slices.Equal(t.Disclose, other.Disclose) && reflect.DeepEqual(a, b)
 }
 
 // A Ref names one entry of one log.

@@ -106,15 +106,61 @@ func (v *View) Offers() []Offer {
 	return out
 }
 
-// Rejects returns all rejections in the order of the log.
-func (v *View) Rejects() []entry.AgreementReject {
+// Accepted returns the acceptance of an offer, revoked or not: an offer is accepted once.
+func (v *View) Accepted(offer entry.Ref) (Agreement, bool) {
 	v.log.mu.RLock()
 	defer v.log.mu.RUnlock()
-	var out []entry.AgreementReject
-	for _, e := range v.log.rejects.all(v.size) {
-		out = append(out, e)
+	i, ok := v.log.accepted[offer]
+	if !ok || i >= v.size {
+		return Agreement{}, false
+	}
+	a, _ := v.log.accepts.at(i, v.size)
+	return Agreement{i, a, v.ended(v.log.revoked, i)}, true
+}
+
+// Revoked returns the index of the entry that revoked the acceptance at index.
+func (v *View) Revoked(accept uint64) (uint64, bool) {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	i, ok := v.log.revoked[accept]
+	return i, ok && i < v.size
+}
+
+// Withdrawn returns the index of the entry that withdrew the offer at index.
+func (v *View) Withdrawn(offer uint64) (uint64, bool) {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	i, ok := v.log.withdrew[offer]
+	return i, ok && i < v.size
+}
+
+// A Reject is an agreement.reject with its index.
+type Reject struct {
+	Index  uint64
+	Reject entry.AgreementReject
+}
+
+// Rejects returns all rejections in the order of the log.
+func (v *View) Rejects() []Reject {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	var out []Reject
+	for i, e := range v.log.rejects.all(v.size) {
+		out = append(out, Reject{i, e})
 	}
 	return out
+}
+
+// Rejected returns the index of the first rejection of an offer.
+func (v *View) Rejected(offer entry.Ref) (uint64, bool) {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	for i, e := range v.log.rejects.all(v.size) {
+		if e.Offer == offer {
+			return i, true
+		}
+	}
+	return 0, false
 }
 
 // Batch returns the receipts batch of a beat and its index.

@@ -3,7 +3,8 @@
 // make. Facts are indexes in ascending order, so a view finds its answer by binary search.
 //
 // What an owner writes counts only where it is coherent: an epoch that names a declaration of its own dataset and grows,
-// the first publication of a policy version, a revocation of an acceptance, the first scope of a name and of a key. Everything else is kept and void.
+// the first publication of a policy version, the first acceptance of an offer, a revocation of an acceptance, the first scope
+// of a name and of a key. Everything else is kept and void.
 package view
 
 import (
@@ -30,8 +31,9 @@ type Log struct {
 	offers   facts[entry.AgreementOffer]
 	accepts  facts[entry.AgreementAccept]
 	rejects  facts[entry.AgreementReject]
-	revoked  map[uint64]uint64 // accept -> index of its first revoke
-	withdrew map[uint64]uint64 // offer -> index of its first withdraw
+	accepted map[entry.Ref]uint64 // offer -> its acceptance
+	revoked  map[uint64]uint64    // accept -> index of its first revoke
+	withdrew map[uint64]uint64    // offer -> index of its first withdraw
 	batches  facts[batch]
 	keys     facts[entry.CircuitKeys]
 	scopes   scopes
@@ -45,6 +47,7 @@ func NewLog() *Log {
 		epochs:   make(map[string]*facts[epoch]),
 		policies: make(map[policyKey]fact[entry.PolicyPublish]),
 		retired:  make(map[policyKey]uint64),
+		accepted: make(map[entry.Ref]uint64),
 		revoked:  make(map[uint64]uint64),
 		withdrew: make(map[uint64]uint64),
 		scopes:   newScopes(),
@@ -90,6 +93,9 @@ func (l *Log) add(i uint64, e entry.Entry) bool {
 	case entry.AgreementOffer:
 		l.offers.add(i, e)
 	case entry.AgreementAccept:
+		if !first(l.accepted, e.Offer, i) { // a second right would be a second budget
+			return false
+		}
 		l.accepts.add(i, e)
 	case entry.AgreementReject:
 		l.rejects.add(i, e)

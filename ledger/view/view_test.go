@@ -79,6 +79,10 @@ var story = []struct {
 	44: {entry.ScopeClose{Scope: 45}, true}, // not there yet
 	45: {entry.ScopeClose{Scope: 35}, false},
 	46: {claims(9), true},
+	47: {entry.AgreementAccept{Terms: entry.Terms{Policy: "low"}}, true},        // an offer is accepted once, revoked or not
+	48: {entry.AgreementAccept{Offer: entry.Ref{Origin: "o", Index: 1}}, false}, // another offer
+	49: {entry.AgreementReject{Offer: entry.Ref{Origin: "o", Index: 2}}, false}, // and one that is rejected
+	50: {entry.AgreementReject{Offer: entry.Ref{Origin: "o", Index: 2}}, false}, // twice
 }
 
 func scope(program, period, key string) entry.ScopeOpen {
@@ -147,8 +151,13 @@ func TestAsOf(t *testing.T) {
 		"keys":     {func(v *View) int { _, i, ok := v.CircuitKeys(); return num(i, ok) }, steps(27, 26, 29, 28)},
 		"declare":  {func(v *View) int { _, ok := v.Declare(5); return num(5, ok) }, steps(6, 5)},
 		"offers":   {func(v *View) int { return len(v.Offers()) - 1 }, steps(19, 0)},
-		"rejects":  {func(v *View) int { return len(v.Rejects()) - 1 }, steps(22, 0)},
-		"rights":   {func(v *View) int { return len(v.Agreements()) - 1 }, steps(15, 0)},
+		"rejects":  {func(v *View) int { return len(v.Rejects()) - 1 }, steps(22, 0, 50, 1, 51, 2)},
+		"rights":   {func(v *View) int { return len(v.Agreements()) - 1 }, steps(15, 0, 49, 1)},
+		"revoked":  {func(v *View) int { i, ok := v.Revoked(14); return num(i, ok) }, steps(17, 16)},
+		"withdrew": {func(v *View) int { i, ok := v.Withdrawn(18); return num(i, ok) }, steps(20, 19)},
+		"accepted": {func(v *View) int { a, ok := v.Accepted(entry.Ref{Origin: "o", Index: 1}); return num(a.Index, ok) }, steps(49, 48)},
+		"ended":    {func(v *View) int { a, ok := v.Accepted(entry.Ref{}); return num(a.Index, ok && !a.Revoked) }, steps(15, 14, 17, -1)},
+		"rejected": {func(v *View) int { i, ok := v.Rejected(entry.Ref{Origin: "o", Index: 2}); return num(i, ok) }, steps(50, 49)},
 		"policies": {func(v *View) int { return len(v.Policies()) - 1 }, steps(8, 0, 10, 1)},
 		"scope":    {func(v *View) int { s, ok := v.Scope("fuel", "2026"); return num(s.Index, ok) }, steps(33, 32)},
 		"scope 2":  {func(v *View) int { s, ok := v.Scope("fuel", "2027"); return num(s.Index, ok) }, steps(36, 35)},

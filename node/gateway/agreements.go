@@ -19,8 +19,8 @@ func (g *Gateway) Agreements() api.Agreements {
 			}
 		}
 		for _, r := range v.Rejects() {
-			if _, ok := answered[reference(r.Offer)]; !ok {
-				answered[reference(r.Offer)] = "rejected"
+			if _, ok := answered[reference(r.Reject.Offer)]; !ok {
+				answered[reference(r.Reject.Offer)] = "rejected"
 			}
 		}
 	}
