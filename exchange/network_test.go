@@ -89,6 +89,7 @@ type member struct {
 	mirror    ed25519.PrivateKey
 	query     ed25519.PrivateKey
 	ledger    *ledger.Store
+	vault     *vault.Vault
 	datasets  *dataset.Store
 	journal   *journal.Journal
 	book      *receipt.Book
@@ -101,8 +102,9 @@ type member struct {
 	intercept func(reply []byte, err error) ([]byte, error)
 	observed  string // the newest outcome that metrics were told
 	path      func(reply []byte, err error) ([]byte, error)
-	// sealing, if set, is called before a frame of this member's journal is sealed.
-	sealing func()
+	// sealing, if set, is called before a frame of this member's journal is sealed; appending stands between book and journal.
+	sealing   func()
+	appending func(j receipt.Journal) receipt.Journal
 }
 
 // sealer is a member's vault with a hook.
@@ -218,6 +220,7 @@ func (m *member) start() {
 	}
 	v, err := vault.Open(filepath.Join(m.dir, "vault.keyset"))
 	must(err)
+	m.vault = v
 	m.datasets, err = dataset.Open(filepath.Join(m.dir, "data"), v)
 	must(err)
 	k, err := keys()
@@ -249,7 +252,9 @@ func (m *member) start() {
 		})
 	})
 	must(err)
-	m.book.Attach(m.journal)
+	if m.book.Attach(m.journal); m.appending != nil {
+		m.book.Attach(m.appending(m.journal))
+	}
 	must(m.holder.Recover())
 	ctx, cancel := context.WithCancel(context.Background())
 	m.stop = cancel
