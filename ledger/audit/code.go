@@ -35,7 +35,7 @@ const (
 	EpochOrder       Code = "epoch_order"       // its number is not above the last one
 	PolicyUndeclared Code = "policy_undeclared" // as epoch_undeclared
 	PolicyAgain      Code = "policy_again"      // the version was published before
-	RetireUnknown    Code = "retire_unknown"    // no such policy version before it
+	RetireUnknown    Code = "retire_unknown"    // no such policy or program version before it
 	RetireAgain      Code = "retire_again"      // it was retired before
 	OfferParty       Code = "offer_party"       // not of this log's owner, or to nobody in the network
 	AcceptOffer      Code = "accept_offer"      // the offer it names is another entry
@@ -47,6 +47,8 @@ const (
 	RevokeAgain      Code = "revoke_again"      // it was revoked before
 	WithdrawUnknown  Code = "withdraw_unknown"  // no offer stands there
 	WithdrawAgain    Code = "withdraw_again"    // it was withdrawn before
+	ProgramAgain     Code = "program_again"     // the version was published before
+	DecisionAgain    Code = "decision_again"    // the same digest was logged before
 	BeatOrder        Code = "beat_order"        // not after the batch before it
 	BeatGrid         Code = "beat_grid"         // logged before its beat was over
 	BeatEpochs       Code = "beat_epochs"       // not the newest epoch of each dataset

@@ -31,6 +31,7 @@ type rules struct {
 	withdrew map[uint64]bool
 	beat     beats
 	scopes   scopes
+	programs programs
 }
 
 type policyKey struct {
@@ -57,7 +58,8 @@ var (
 func newRules(owner string) *rules {
 	return &rules{owner: owner, epoch: make(map[string]epochs), decl: make(map[string][]uint64),
 		policies: make(map[policyKey]uint64), retired: make(map[policyKey]bool),
-		accepted: make(map[entry.Ref]bool), revoked: make(map[uint64]bool), withdrew: make(map[uint64]bool), scopes: newScopes()}
+		accepted: make(map[entry.Ref]bool), revoked: make(map[uint64]bool), withdrew: make(map[uint64]bool), scopes: newScopes(),
+		programs: newPrograms()}
 }
 
 // add takes the next entry and reports whether it counts (ledger/view).
@@ -105,6 +107,12 @@ func (r *rules) add(i uint64, e entry.Entry) bool {
 		return r.closeScope(i, e)
 	case entry.ClaimsBatch:
 		return r.addClaims(i, e)
+	case entry.ProgramPublish:
+		return first(r, r.programs.published, policyKey{e.Program, e.Version}, ProgramAgain, i)
+	case entry.ProgramRetire:
+		return r.retireProgram(i, e)
+	case entry.CaseDecision:
+		return first(r, r.programs.decided, e.Digest, DecisionAgain, i)
 	default:
 		return false
 	}

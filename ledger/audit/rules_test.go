@@ -82,14 +82,21 @@ func TestLies(t *testing.T) {
 		38: {entry.Unknown{Raw: []byte(`{"kind":"receipts.batch","v":1,"beat":1}`)}, EntryMalformed},
 		39: {entry.Unknown{Raw: []byte("\x00")}, EntryMalformed},
 		40: {accept(offer, nil), AcceptAgain},
-		41: {entry.DatasetDeclare{Dataset: "late", Title: "x", Scheme: "nid", Time: entry.FormatTime(late.Add(6 * time.Second)),
+		41: {entry.ProgramRetire{Program: "fuel", Version: 1, Time: c.stamp()}, RetireUnknown},
+		42: {program(c.stamp()), ""},
+		43: {program(c.stamp()), ProgramAgain},
+		44: {entry.ProgramRetire{Program: "fuel", Version: 1, Time: c.stamp()}, ""},
+		45: {entry.ProgramRetire{Program: "fuel", Version: 1, Time: c.stamp()}, RetireAgain},
+		46: {entry.CaseDecision{Digest: hash64, Time: c.stamp()}, ""},
+		47: {entry.CaseDecision{Digest: hash64, Time: c.stamp()}, DecisionAgain},
+		48: {entry.DatasetDeclare{Dataset: "late", Title: "x", Scheme: "nid", Time: entry.FormatTime(late.Add(6 * time.Second)),
 			Columns: []entry.Column{{Name: "a", Type: "int"}}}, EntryTime},
 	}
-	for _, l := range lies[:41] {
+	for _, l := range lies[:48] {
 		c.write("GOV/tax", l.e)
 	}
 	c.now = late
-	c.write("GOV/tax", lies[41].e)
+	c.write("GOV/tax", lies[48].e)
 	c.close()
 	r := c.audit(c.path("GOV/health"))
 	got := make(map[int64][]Code)
@@ -170,6 +177,10 @@ func TestScopeLies(t *testing.T) {
 	}
 }
 
+func program(at string) entry.Entry {
+	return entry.ProgramPublish{Program: "fuel", Version: 1, Title: "x", Source: entry.Source{Language: "x", Text: "x"}, Time: at}
+}
+
 // TestProblemsAreBounded lists no more than maxProblems of a log and counts the others.
 func TestProblemsAreBounded(t *testing.T) {
 	c := newTown(t, t.TempDir())
@@ -219,7 +230,7 @@ func randomEntry(r *rand.Rand, i uint64) entry.Entry {
 	if ref > 0 && r.IntN(3) > 0 {
 		ref = r.Uint64N(min(ref, 8))
 	}
-	switch r.IntN(14) {
+	switch r.IntN(18) {
 	case 11:
 		return entry.ScopeOpen{Program: name, Period: string(rune('x' + r.IntN(2))), KeyCommitment: string(rune('k' + r.IntN(9)))}
 	case 12:
@@ -244,6 +255,12 @@ func randomEntry(r *rand.Rand, i uint64) entry.Entry {
 		return entry.AgreementWithdraw{Offer: ref}
 	case 9:
 		return entry.ReceiptsBatch{Beat: r.Uint64N(40), Root: hash64, Time: "2026-03-01T12:00:00Z"}
+	case 14:
+		return entry.ProgramPublish{Program: name, Version: 1 + r.IntN(2)}
+	case 15:
+		return entry.ProgramRetire{Program: name, Version: 1 + r.IntN(2)}
+	case 16:
+		return entry.CaseDecision{Digest: hash64[:63] + string("abcdef"[r.IntN(6)])}
 	}
 	return []entry.Entry{entry.CircuitKeys{}, entry.Unknown{Name: "x"}, entry.AgreementReject{}}[r.IntN(3)]
 }

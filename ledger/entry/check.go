@@ -83,6 +83,12 @@ func check(e Entry) error {
 		c.ending(e.Reason, e.Time)
 	case ClaimsBatch:
 		c.claims(e)
+	case ProgramPublish:
+		c.program(e)
+	case ProgramRetire:
+		c.retireProgram(e)
+	case CaseDecision:
+		c.decision(e)
 	default:
 		c.fail("kind", "is none of this version")
 	}

@@ -152,6 +152,9 @@ var decoders = map[string]func([]byte) (Entry, error){
 	KindScopeOpen:         into[ScopeOpen],
 	KindScopeClose:        into[ScopeClose],
 	KindClaimsBatch:       intoClaims,
+	KindProgramPublish:    into[ProgramPublish],
+	KindProgramRetire:     into[ProgramRetire],
+	KindCaseDecision:      into[CaseDecision],
 }
 
 func into[T Entry](body []byte) (Entry, error) {

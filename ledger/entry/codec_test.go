@@ -46,6 +46,9 @@ func examples() []Entry {
 		testScope(),
 		ScopeClose{Scope: 12, Reason: "the year is over", Time: testTime},
 		testClaims(),
+		ProgramPublish{Program: "winter-fuel", Version: 3, Title: "Winter fuel payment", Source: Source{"grille-program/1", "program: winter-fuel\n"}, Time: testTime},
+		ProgramRetire{Program: "winter-fuel", Version: 2, Reason: "replaced", Time: testTime},
+		CaseDecision{Digest: testHex, Time: testTime},
 	}
 }
 
@@ -182,6 +185,11 @@ func TestEncodeRefuses(t *testing.T) {
 		edit(&v)
 		return v
 	}
+	program := func(edit func(*ProgramPublish)) Entry {
+		v := ProgramPublish{Program: "fuel", Version: 1, Title: "Fuel", Source: Source{"x", "x"}, Time: testTime}
+		edit(&v)
+		return v
+	}
 	var nilPointer *DatasetEpoch
 	for name, e := range map[string]Entry{
 		"nil":                   nil,
@@ -248,6 +256,17 @@ func TestEncodeRefuses(t *testing.T) {
 		"claim twice":           claims(func(b *ClaimsBatch) { b.Nullifiers[3] = b.Nullifiers[60] }),
 		"claims time":           claims(func(b *ClaimsBatch) { b.Time = "now" }),
 		"claims beat":           claims(func(b *ClaimsBatch) { b.Beat = 1 << 53 }),
+		"program name":          program(func(p *ProgramPublish) { p.Program = "Fuel" }),
+		"program version":       program(func(p *ProgramPublish) { p.Version = 0 }),
+		"program title":         program(func(p *ProgramPublish) { p.Title = "" }),
+		"program language":      program(func(p *ProgramPublish) { p.Source.Language = "" }),
+		"program source":        program(func(p *ProgramPublish) { p.Source.Text = "" }),
+		"program too long":      program(func(p *ProgramPublish) { p.Source.Text = strings.Repeat("x", MaxSource+1) }),
+		"program time":          program(func(p *ProgramPublish) { p.Time = "" }),
+		"retired program":       ProgramRetire{Program: "", Version: 1, Time: testTime},
+		"retired reason":        ProgramRetire{Program: "fuel", Version: 1, Reason: "\x00", Time: testTime},
+		"decision digest":       CaseDecision{Digest: testHex[1:], Time: testTime},
+		"decision time":         CaseDecision{Digest: testHex},
 		"unknown without bytes": Unknown{Name: "x"},
 		"unknown with too many": Unknown{Name: "x", Raw: make([]byte, MaxSize+1)},
 	} {

@@ -24,6 +24,9 @@ const (
 	KindScopeOpen         = "scope.open"
 	KindScopeClose        = "scope.close"
 	KindClaimsBatch       = "claims.batch"
+	KindProgramPublish    = "program.publish"
+	KindProgramRetire     = "program.retire"
+	KindCaseDecision      = "case.decision"
 )
 
 // An Entry is one decoded entry: a pointer to or a value of one of this package's kinds, or Unknown.

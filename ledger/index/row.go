@@ -68,6 +68,11 @@ func RowFor(origin, member string, index uint64, e entry.Entry) Row {
 	case entry.ScopeClose:
 		stamp = e.Time
 	case entry.ClaimsBatch:
+	case entry.ProgramPublish:
+		stamp = e.Time
+	case entry.ProgramRetire:
+		stamp = e.Time
+	case entry.CaseDecision:
 		stamp = e.Time
 	}
 	if t, err := entry.ParseTime(stamp); err == nil && t.Unix() > 0 {

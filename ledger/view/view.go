@@ -37,6 +37,7 @@ type Log struct {
 	batches  facts[batch]
 	keys     facts[entry.CircuitKeys]
 	scopes   scopes
+	programs programs
 	void     []uint64
 }
 
@@ -51,6 +52,7 @@ func NewLog() *Log {
 		revoked:  make(map[uint64]uint64),
 		withdrew: make(map[uint64]uint64),
 		scopes:   newScopes(),
+		programs: newPrograms(),
 	}
 }
 
@@ -115,6 +117,12 @@ func (l *Log) add(i uint64, e entry.Entry) bool {
 		return l.scopes.close(i, e)
 	case entry.ClaimsBatch:
 		return l.scopes.claims(i, e)
+	case entry.ProgramPublish:
+		return l.programs.publish(i, e)
+	case entry.ProgramRetire:
+		return l.programs.retire(i, e)
+	case entry.CaseDecision:
+		return l.programs.decide(i, e)
 	default:
 		return false
 	}

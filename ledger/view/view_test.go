@@ -83,6 +83,16 @@ var story = []struct {
 	48: {entry.AgreementAccept{Offer: entry.Ref{Origin: "o", Index: 1}}, false}, // another offer
 	49: {entry.AgreementReject{Offer: entry.Ref{Origin: "o", Index: 2}}, false}, // and one that is rejected
 	50: {entry.AgreementReject{Offer: entry.Ref{Origin: "o", Index: 2}}, false}, // twice
+	51: {entry.ProgramPublish{Program: "fuel", Version: 1}, false},
+	52: {entry.ProgramPublish{Program: "fuel", Version: 1, Title: "again"}, true},
+	53: {entry.ProgramPublish{Program: "fuel", Version: 2}, false},
+	54: {entry.ProgramRetire{Program: "fuel", Version: 1}, false},
+	55: {entry.ProgramRetire{Program: "fuel", Version: 1}, true}, // again
+	56: {entry.ProgramRetire{Program: "fuel", Version: 9}, true},
+	57: {entry.ProgramRetire{Program: "low", Version: 2}, true}, // a policy is no program
+	58: {entry.CaseDecision{Digest: root(7)}, false},
+	59: {entry.CaseDecision{Digest: root(7)}, true},
+	60: {entry.CaseDecision{Digest: "7"}, true},
 }
 
 func scope(program, period, key string) entry.ScopeOpen {
@@ -167,6 +177,12 @@ func TestAsOf(t *testing.T) {
 		"claims":   {func(v *View) int { return len(v.Claims(0)) - 1 }, steps(37, 0, 38, 1, 43, 2)},
 		"claims 2": {func(v *View) int { return len(v.Claims(37)) - 1 }, steps(38, 0, 43, 1)},
 		"newest":   {func(v *View) int { b, _, ok := v.NewestClaims(); return num(b, ok) }, steps(37, 7, 43, 8)},
+		"fuel 1":   {func(v *View) int { _, i, ok := v.Program("fuel", 1); return num(i, ok) }, steps(52, 51, 55, -1)},
+		"fuel 2":   {func(v *View) int { _, i, ok := v.Program("fuel", 2); return num(i, ok) }, steps(54, 53)},
+		"programs": {func(v *View) int { return len(v.Programs()) - 1 }, steps(52, 0, 54, 1)},
+		"decision": {func(v *View) int { i, ok := v.Decision(root(7)); return num(i, ok) }, steps(59, 58)},
+		"none":     {func(v *View) int { i, ok := v.Decision(root(8)); return num(i, ok) }, steps()},
+		"no hex":   {func(v *View) int { i, ok := v.Decision("7"); return num(i, ok) }, steps()},
 		"datasets": {func(v *View) int { return len(v.Datasets()) - 1 }, steps(1, 0, 30, 1)},
 	} {
 		for size := range len(story) + 2 {
