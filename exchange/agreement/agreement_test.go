@@ -25,6 +25,8 @@ func terms(change func(*entry.Terms)) entry.Terms {
 	return t
 }
 
+func ranged(t *entry.Terms) { t.AsOfFrom, t.AsOfTo = "2026-03-01", "2026-03-09" }
+
 func wanted() Use {
 	return Use{Requester: "GOV/benefits", Holder: "GOV/tax", Policy: "aged", PolicyVersion: 2, PolicyIndex: 7, Purpose: "p", LegalBasis: "l", At: now}
 }
@@ -59,6 +61,11 @@ func TestFindAllowsExactlyTheTerms(t *testing.T) {
 		"another version":        {func(t *entry.Terms) { t.PolicyVersion = 1 }, nil, NoAgreement},
 		"another policy's entry": {func(t *entry.Terms) { t.PolicyIndex = 8 }, nil, NoAgreement},
 		"expiry unreadable":      {func(t *entry.Terms) { t.Expires = "never" }, nil, Expired},
+		"a day, none agreed":     {nil, func(u *Use) { u.AsOf = "2026-03-01" }, OtherDates},
+		"a day of the range":     {ranged, func(u *Use) { u.AsOf = "2026-03-01" }, ""},
+		"the current day":        {ranged, nil, ""},
+		"a day before the range": {ranged, func(u *Use) { u.AsOf = "2026-02-28" }, OtherDates},
+		"a day after the range":  {ranged, func(u *Use) { u.AsOf = "2026-03-10" }, OtherDates},
 		"withdrawn":              {nil, func(u *Use) { u.Withdrawn = func(entry.Ref) bool { return true } }, NoAgreement},
 	} {
 		u := wanted()

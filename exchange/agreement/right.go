@@ -18,6 +18,7 @@ type Use struct {
 	Purpose       string
 	LegalBasis    string
 	Disclose      []string
+	AsOf          string // day asked about, YYYY-MM-DD; empty: the current one
 	At            time.Time
 	// Withdrawn says whether the requester took the offer back on its own log. nil: never.
 	Withdrawn func(offer entry.Ref) bool
@@ -36,6 +37,7 @@ const (
 	OtherPurpose     = "purpose_not_allowed"
 	OtherDisclosures = "disclosure_not_allowed"
 	Expired          = "agreement_expired"
+	OtherDates       = "as_of_not_allowed"
 )
 
 // Find returns the newest agreement below the view's size that allows the use, or the reason for which the nearest one does not.
@@ -43,7 +45,7 @@ const (
 func Find(v *view.View, u Use) (Right, string) {
 	why := NoAgreement
 	rank := func(reason string) {
-		order := []string{NoAgreement, OtherPurpose, Expired, OtherDisclosures}
+		order := []string{NoAgreement, OtherPurpose, Expired, OtherDates, OtherDisclosures}
 		if slices.Index(order, reason) > slices.Index(order, why) {
 			why = reason
 		}
@@ -60,6 +62,8 @@ func Find(v *view.View, u Use) (Right, string) {
 			rank(OtherPurpose)
 		case err != nil || u.At.After(expires):
 			rank(Expired)
+		case u.AsOf != "" && !t.AllowsAsOf(u.AsOf):
+			rank(OtherDates)
 		case slices.ContainsFunc(u.Disclose, func(c string) bool { return !slices.Contains(t.Disclose, c) }):
 			rank(OtherDisclosures)
 		default:

@@ -272,6 +272,7 @@ func (c *checker) terms(t Terms) {
 		c.name("terms.scope", t.Scope)
 	}
 	c.hex("terms.budget_commitment", t.BudgetCommitment)
+	c.asOf(t)
 	c.time("terms.expires", t.Expires)
 }
 

@@ -102,9 +102,11 @@ type Terms struct {
 	Purpose          string   `json:"purpose"`
 	LegalBasis       string   `json:"legal_basis"`
 	OnBehalfOf       string   `json:"on_behalf_of,omitempty"`
-	Disclose         []string `json:"disclose,omitempty"` // column names that may be disclosed
-	Scope            string   `json:"scope,omitempty"`    // program in whose scopes a claim may be made with a question
-	BudgetCommitment string   `json:"budget_commitment"`  // 64 hexadecimal digits
+	Disclose         []string `json:"disclose,omitempty"`   // column names that may be disclosed
+	Scope            string   `json:"scope,omitempty"`      // program in whose scopes a claim may be made with a question
+	BudgetCommitment string   `json:"budget_commitment"`    // 64 hexadecimal digits
+	AsOfFrom         string   `json:"as_of_from,omitempty"` // first day that may be asked about, YYYY-MM-DD; empty: only the current one
+	AsOfTo           string   `json:"as_of_to,omitempty"`   // last such day; empty, beside a first one: no end
 	Expires          string   `json:"expires"`
 }
 
