@@ -18,7 +18,7 @@ func drawInt(t *rapid.T, name string) int64 {
 
 var drawnTexts = []fr.Element{TextElement("a"), TextElement("b"), TextElement("")}
 
-// drawProgram draws a well-formed program: any shape, coefficients at the limits, exempt columns where they may be.
+// drawProgram draws a well-formed program: any shape, coefficients at the limits, exempt columns read for their value too.
 func drawProgram(t *rapid.T) *Program {
 	p := &Program{
 		OnAbsent:  rapid.SampledFrom([]Verdict{NoRecord, NotSatisfied}).Draw(t, "on absent"),
@@ -37,9 +37,8 @@ func drawProgram(t *rapid.T) *Program {
 	for i := range rapid.IntRange(1, Gates).Draw(t, "gates") {
 		p.Gates = append(p.Gates, drawGate(t, len(p.Atoms), len(p.TextTests), i))
 	}
-	reads, needs := p.reads()
-	for i := range reads {
-		if reads[i] && !needs[i] && rapid.Bool().Draw(t, "exempt") {
+	for i, read := range p.reads() {
+		if read && rapid.Bool().Draw(t, "exempt") {
 			p.Exempt = append(p.Exempt, i)
 		}
 	}

@@ -21,8 +21,9 @@ type Program struct {
 	Atoms     []Atom     `json:"atoms,omitempty"`      // up to 12
 	TextTests []TextTest `json:"text_tests,omitempty"` // up to 4
 	Gates     []Gate     `json:"gates"`                // 1 to 8
-	// Exempt are the columns, ascending in 0..15, that are read only to ask whether they have a value: by atoms of the form
-	// x + (2^63-1) >= 0 and by text tests against 0. A missing value there does not lead to OnMissing.
+	// Exempt are the columns, ascending in 0..15, of those that are read, where a missing value does not lead to OnMissing. An
+	// atom of the form x + (2^63-1) >= 0 and a text test against 0 ask whether they have one; whatever else reads an exempt column
+	// reads -2^63 or 0 where it is missing, and is the policy's to guard with such a test.
 	Exempt    []int   `json:"exempt,omitempty"`
 	OnAbsent  Verdict `json:"on_absent"`  // no_record or not_satisfied: the verdict when there is no record
 	OnMissing Verdict `json:"on_missing"` // indeterminate or not_satisfied: the verdict when a used value is missing
@@ -121,8 +122,8 @@ type textTestJSON struct {
 }
 
 // Check says whether the program is well formed: sizes, ranges, distinct keys and terms, gates that read only what comes before
-// them, exempt columns read only for having a value. The error is ErrProgram and names the part. A program that passes keeps
-// every sum of the circuit within its decomposition.
+// them, exempt columns that are read. The error is ErrProgram and names the part. A program that passes keeps every sum of the
+// circuit within its decomposition.
 func (p *Program) Check() error {
 	if p == nil {
 		return refuse("there is none")
@@ -246,7 +247,7 @@ func (g *Gate) check(atoms, texts, gates int) error {
 }
 
 func (p *Program) checkExempt() error {
-	reads, needs := p.reads()
+	reads := p.reads()
 	last := -1
 	for _, c := range p.Exempt {
 		switch {
@@ -254,8 +255,6 @@ func (p *Program) checkExempt() error {
 			return refuse("exempt column %d does not exist", c)
 		case c <= last:
 			return refuse("exempt columns must ascend")
-		case needs[c]:
-			return refuse("exempt column %d is read for its value", c)
 		case !reads[c]:
 			return refuse("exempt column %d is not read", c)
 		}
@@ -264,36 +263,26 @@ func (p *Program) checkExempt() error {
 	return nil
 }
 
-// reads returns which columns the program reads at all, and which of them it reads for more than having a value.
-func (p *Program) reads() (reads, needs [Columns]bool) {
+// reads returns which columns the program reads.
+func (p *Program) reads() (reads [Columns]bool) {
 	for _, l := range p.Lookups {
-		reads[l.Column], needs[l.Column] = true, true
+		reads[l.Column] = true
 	}
-	for i := range p.Atoms {
-		a := &p.Atoms[i]
+	for _, a := range p.Atoms {
 		for _, t := range a.Columns {
 			reads[t.Column] = true
-			needs[t.Column] = needs[t.Column] || !a.asksHas()
 		}
 	}
 	for _, t := range p.TextTests {
-		c := NumericColumns + t.Column
-		reads[c] = true
-		needs[c] = needs[c] || !t.Value.IsZero()
+		reads[NumericColumns+t.Column] = true
 	}
-	return reads, needs
-}
-
-// asksHas says whether the atom is x + (2^63-1) >= 0, which holds for every value and fails for a missing one, -2^63.
-func (a *Atom) asksHas() bool {
-	return a.Test == AtLeastZero && len(a.Columns) == 1 && a.Columns[0].Coefficient == 1 && len(a.Lookups) == 0 &&
-		a.Constant == math.MaxInt64
+	return reads
 }
 
 // Used returns the columns whose absence from a record leads to OnMissing: all that are read and not exempt. The program must
 // be well formed.
 func (p *Program) Used() [Columns]bool {
-	used, _ := p.reads()
+	used := p.reads()
 	for _, c := range p.Exempt {
 		used[c] = false
 	}

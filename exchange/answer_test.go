@@ -215,7 +215,7 @@ func TestRefusalsAreTypedSignedAndPromised(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.furnish(peopleCSV, 10, 100)
-	w.grant("rich", `{column: income, op: ">", value: "1000.00"}`, 1, 1)
+	w.grant("rich", "income > 1000.00", 1, 1)
 	used := w.ask(w.question("P-0001")).ID
 	for code, change := range map[string]func(*bundle.Query, *bundle.Opening){
 		holder.CodeUnknownPolicy: func(q *bundle.Query, _ *bundle.Opening) { q.Policy = "aged-90" },

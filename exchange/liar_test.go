@@ -169,7 +169,7 @@ func TestHeadersThatContradictTheirEvidence(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	accept := w.furnish(peopleCSV, 10, 100)
-	w.grant("rich", `{column: income, op: ">", value: "1000.00"}`, 5, 50)
+	w.grant("rich", "income > 1000.00", 5, 50)
 	v := w.members[civil].ledger.View(w.config.Origin(civil), ^uint64(0))
 	_, other, _ := v.Policy("rich", 1)
 	agreements := v.Agreements()

@@ -374,7 +374,7 @@ func (w *world) furnish(csv string, perSubject, total int, disclose ...string) u
 	_, err := c.holder.DeclareDataset(w.t.Context(), []byte(peopleSchema))
 	w.check(err)
 	w.importCSV(csv)
-	return w.grant("aged", `{column: age, op: ">=", value: "75"}`, perSubject, total, disclose...)
+	return w.grant("aged", "age >= 75", perSubject, total, disclose...)
 }
 
 func (w *world) importCSV(csv string) {
@@ -383,9 +383,9 @@ func (w *world) importCSV(csv string) {
 	w.check(err)
 }
 
-func (w *world) grant(name, rule string, perSubject, total int, disclose ...string) uint64 {
+func (w *world) grant(name, when string, perSubject, total int, disclose ...string) uint64 {
 	w.t.Helper()
-	d, err := policy.Parse([]byte("policy: " + name + "\nversion: 1\ndataset: people\ntitle: t\nquestion: q\nrule: " + rule + "\n"))
+	d, err := policy.Parse([]byte("policy: " + name + "\nversion: 1\ndataset: people\ntitle: t\nquestion: q\nwhen: " + when + "\n"))
 	w.check(err)
 	_, err = w.members[w.holder].holder.PublishPolicy(w.t.Context(), d)
 	w.check(err)

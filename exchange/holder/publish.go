@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
 	"slices"
 
 	"github.com/grille-gateway/grille/exchange/agreement"
@@ -155,7 +156,7 @@ func (h *Holder) PublishPolicy(ctx context.Context, d *policy.Document) (uint64,
 	h.granting.Lock()
 	defer h.granting.Unlock()
 	if old, index, ok := h.all().Policy(d.Policy, d.Version); ok {
-		if old.Source == e.Source && old.Declare == e.Declare {
+		if e.Time = old.Time; reflect.DeepEqual(old, e) {
 			return index, h.opts.Ledger.WaitFinal(ctx, index)
 		}
 		return 0, fmt.Errorf("publishing policy %s version %d: it is published with another text; raise the version: %w",

@@ -3,9 +3,13 @@ package policy
 import (
 	"fmt"
 	"math"
+	"math/big"
 	"reflect"
 	"slices"
-	"strconv"
+
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 
@@ -13,141 +17,140 @@ import (
 	"github.com/grille-gateway/grille/exchange/schema"
 )
 
-// compiler fills a template from a rule. Every leaf becomes an atom or a text test, shared where it says the same; every
-// connective becomes one gate, as the rule is nested. A negation costs nothing: it is a negative weight.
+// compiler fills a template from a checked text. Every comparison becomes an atom or a text test, shared where it says the same;
+// the connectives become gates, as the text is nested.
 type compiler struct {
-	schema   *schema.Schema
+	source   *source
 	template *Template
-	tables   map[string]int // lookups made for `in`, by column and values
+	slots    map[int]DateSlot // by atom
+	tables   map[string]int   // lookups by what they say
+	counts   map[string]int   // how often a condition stands in the text
+	made     map[string]signal
+	pending  int // calls of table that are still to be compiled
 }
 
-// signal is a yes/no value inside the program, or its negation.
-type signal struct {
-	kind    byte // 'a' atom, 't' text test, 'g' gate
-	index   int
-	negated bool
-}
-
-func (s signal) not() signal { s.negated = !s.negated; return s }
-
-func (c *compiler) compile(r *Rule) error {
-	p := &c.template.Program
-	if r.RecordExists {
-		if _, err := r.form(); err != nil {
-			return err
-		}
-		p.Gates = []circuits.Gate{{Threshold: 0}} // an empty sum reaches 0: true of every record
-		return nil
-	}
-	s, err := c.rule(r, "rule")
+// compile reads a text and fills the template with its program.
+func compile(text string, columns *schema.Schema, t *Template) error {
+	s, err := read(text, columns)
 	if err != nil {
 		return err
 	}
-	if s.kind != 'g' || s.negated || s.index != len(p.Gates)-1 {
-		if _, err := c.gate([]signal{s}, 1); err != nil {
-			return err
+	c := &compiler{source: s, template: t, slots: map[int]DateSlot{}, tables: map[string]int{}}
+	if e := s.Expr(); isCall(e, "record_exists") {
+		t.Program.Gates = []circuits.Gate{{Threshold: 0}} // an empty sum reaches 0: true of every record
+		return nil
+	}
+	c.pending = s.calls("table")
+	root, err := c.condition(s.Expr())
+	if err != nil {
+		return err
+	}
+	if err := c.gates(root); err != nil {
+		return err
+	}
+	for i := range t.Program.Atoms {
+		if slot, ok := c.slots[i]; ok {
+			t.Dates = append(t.Dates, slot)
 		}
 	}
-	c.exempt()
+	c.exempt(root)
 	return nil
 }
 
-func (c *compiler) rule(r *Rule, at string) (signal, error) {
-	form, err := r.form()
-	if err != nil {
-		return signal{}, fmt.Errorf("%s: %w", at, err)
-	}
-	switch form {
-	case "all":
-		return c.connect(r.All, len(r.All), at+".all")
-	case "any":
-		return c.connect(r.Any, 1, at+".any")
-	case "at_least":
-		if r.AtLeast.K < 1 || r.AtLeast.K > len(r.AtLeast.Of) {
-			return signal{}, fmt.Errorf("%s: k is %d, want 1 to %d: %w", at, r.AtLeast.K, len(r.AtLeast.Of), ErrPolicy)
-		}
-		return c.connect(r.AtLeast.Of, r.AtLeast.K, at+".at_least.of")
-	case "not":
-		s, err := c.rule(r.Not, at+".not")
-		return s.not(), err
-	case "record_exists":
-		return signal{}, fmt.Errorf("%s: record_exists stands alone: %w", at, ErrPolicy)
-	}
-	s, err := c.leaf(form, r)
-	if err != nil {
-		return signal{}, fmt.Errorf("%s: %w", at, err)
-	}
-	return s, nil
+func isCall(e ast.Expr, name string) bool {
+	return e.Kind() == ast.CallKind && e.AsCall().FunctionName() == name
 }
 
-// connect makes the gate "at least k of these rules".
-func (c *compiler) connect(rules []Rule, k int, at string) (signal, error) {
-	if len(rules) == 0 {
-		return signal{}, fmt.Errorf("%s: want at least one rule: %w", at, ErrPolicy)
-	}
-	inputs := make([]signal, 0, len(rules))
-	for i := range rules {
-		s, err := c.rule(&rules[i], at+"["+strconv.Itoa(i)+"]")
-		if err != nil {
-			return signal{}, err
-		}
-		inputs = append(inputs, s)
-	}
-	if len(inputs) == 1 {
-		return inputs[0], nil
-	}
-	return c.gate(inputs, k)
-}
-
-// gate adds a gate that is true when at least k of the inputs are: a negated input counts 1 - x, so it weighs -1 and lowers the
-// threshold by 1.
-func (c *compiler) gate(inputs []signal, k int) (signal, error) {
+// exempt lists the columns that may be missing: those that are read, but nowhere unguarded for their values.
+func (c *compiler) exempt(root *node) {
+	var needs [circuits.Columns]bool
+	root.needed([circuits.Columns]bool{}, &needs)
 	p := &c.template.Program
-	if len(p.Gates) == circuits.Gates {
-		return signal{}, fmt.Errorf("the rule is nested into more than %d connectives: %w", circuits.Gates, ErrPolicy)
-	}
-	g := circuits.Gate{Threshold: k}
-	for _, s := range inputs {
-		weights := map[byte]*[]int{'a': &g.Atoms, 't': &g.Texts, 'g': &g.Gates}[s.kind]
-		for len(*weights) <= s.index {
-			*weights = append(*weights, 0)
-		}
-		if s.negated {
-			(*weights)[s.index]--
-			g.Threshold--
-		} else {
-			(*weights)[s.index]++
+	for column, used := range p.Used() {
+		if used && !needs[column] {
+			p.Exempt = append(p.Exempt, column)
 		}
 	}
-	p.Gates = append(p.Gates, g)
-	return signal{kind: 'g', index: len(p.Gates) - 1}, nil
 }
 
-// leaf compiles a comparison.
-func (c *compiler) leaf(form string, r *Rule) (signal, error) {
-	switch form {
-	case "has":
-		return c.has(r.Has)
-	case "sum":
-		return c.sum(r)
-	case "age", "days_since":
-		return c.date(form, r)
+// condition compiles an expression that is yes or no.
+func (c *compiler) condition(e ast.Expr) (*node, error) {
+	switch e.Kind() {
+	case ast.IdentKind: // the checker let bool columns only through
+		return c.boolean(e)
+	case ast.CallKind:
+	default:
+		return nil, c.source.fault(e.ID(), "", "a constant decides nothing: leave it out")
 	}
-	column, err := c.column(r.Column)
+	call := e.AsCall()
+	switch name := call.FunctionName(); name {
+	case operators.LogicalAnd:
+		return c.several(e, len(call.Args()), call.Args())
+	case operators.LogicalOr:
+		return c.several(e, 1, call.Args())
+	case operators.LogicalNot:
+		n, err := c.condition(call.Args()[0])
+		if err != nil {
+			return nil, err
+		}
+		return n.not(), nil
+	case "at_least":
+		return c.atLeast(e, call.Args())
+	case hasFunction:
+		return c.has(call.Args()[0])
+	case "between":
+		return c.between(e, call.Args())
+	case operators.In:
+		return c.in(call.Args()[0], call.Args()[1])
+	case "table":
+		return nil, c.source.fault(e.ID(), "", "table(...) gives a number: compare it")
+	case "record_exists":
+		return nil, c.source.fault(e.ID(), "", "record_exists() stands alone: any other condition asks for a record already")
+	default:
+		return c.compare(e, name, call.Args()[0], call.Args()[1])
+	}
+}
+
+// several makes "at least k of these".
+func (c *compiler) several(e ast.Expr, k int, args []ast.Expr) (*node, error) {
+	var of []*node
+	for _, a := range args {
+		n, err := c.condition(a)
+		if err != nil {
+			return nil, err
+		}
+		of = append(of, n)
+	}
+	return connect(e, k, of), nil
+}
+
+func (c *compiler) atLeast(e ast.Expr, args []ast.Expr) (*node, error) {
+	of := args[1:]
+	k, ok := whole(args[0])
+	if !ok || k < 1 || k > int64(len(of)) {
+		return nil, c.source.fault(args[0].ID(), "", "want a whole number from 1 to %d, of how many of the conditions must hold", len(of))
+	}
+	return c.several(e, int(k), of)
+}
+
+func whole(e ast.Expr) (int64, bool) {
+	if e.Kind() != ast.LiteralKind {
+		return 0, false
+	}
+	n, ok := e.AsLiteral().(types.Int)
+	return int64(n), ok
+}
+
+func (c *compiler) between(e ast.Expr, args []ast.Expr) (*node, error) {
+	low, err := c.compare(e, operators.GreaterEquals, args[0], args[1])
 	if err != nil {
-		return signal{}, err
+		return nil, err
 	}
-	switch {
-	case column.Type == schema.Text:
-		return c.text(column, r)
-	case r.In != nil:
-		return c.in(column, r.In)
-	}
-	v, err := c.number(column, r.Value)
+	high, err := c.compare(e, operators.LessEquals, args[0], args[2])
 	if err != nil {
-		return signal{}, err
+		return nil, err
 	}
-	return c.compare([]circuits.Term{{Column: column.position, Coefficient: 1}}, r.Op, v)
+	return connect(e, 2, []*node{low, high}), nil
 }
 
 // column is a column of the schema with its place in the circuit.
@@ -156,250 +159,229 @@ type column struct {
 	position int
 }
 
-func (c *compiler) column(name string) (column, error) {
-	found, _, ok := c.schema.Column(name)
-	if !ok {
-		return column{}, fmt.Errorf("no column %q in dataset %s: %w", name, c.schema.Dataset, ErrPolicy)
+// column is the column that an identifier names; prepare has seen that there is one.
+func (c *compiler) column(e ast.Expr) column {
+	found, _, _ := c.source.schema.Column(e.AsIdent())
+	position, _ := c.source.schema.Position(e.AsIdent())
+	return column{found, position}
+}
+
+func (c *compiler) leaf(e ast.Expr, s signal, r reads) *node {
+	return &node{at: e, leaf: &leaf{signal: s, reads: r, has: -1}}
+}
+
+// boolean is a bool column as a condition.
+func (c *compiler) boolean(e ast.Expr) (*node, error) {
+	f := c.columnForm(e)
+	s, err := c.atLeastZero(f.plus(constant(big.NewRat(1, 1)), minusOne), e)
+	if err != nil {
+		return nil, err
 	}
-	position, _ := c.schema.Position(name)
-	return column{found, position}, nil
+	return c.leaf(e, s, f.reads), nil
+}
+
+// has asks whether a column has a value: a missing number counts as -2^63, a missing text as 0.
+func (c *compiler) has(e ast.Expr) (*node, error) {
+	if e.Kind() != ast.IdentKind {
+		return nil, c.source.fault(e.ID(), "", "has(...) wants a column")
+	}
+	column := c.column(e)
+	var s signal
+	var err error
+	if column.Type == schema.Text {
+		s, err = c.textTest(column, fr.Element{}, e)
+		s = s.not()
+	} else {
+		s, err = c.atom(circuits.Atom{Columns: []circuits.Term{{Column: column.position, Coefficient: 1}}, Constant: math.MaxInt64,
+			Test: circuits.AtLeastZero}, DateSlot{}, e)
+	}
+	if err != nil {
+		return nil, err
+	}
+	n := c.leaf(e, s, reads{})
+	n.leaf.has = column.position
+	return n, nil
+}
+
+// compare compiles a comparison of two expressions of types that the checker allows.
+func (c *compiler) compare(e ast.Expr, operator string, a, b ast.Expr) (*node, error) {
+	if operator == operators.NotEquals {
+		n, err := c.compare(e, operators.Equals, a, b)
+		if err != nil {
+			return nil, err
+		}
+		return n.not(), nil
+	}
+	if isCall(a, "age") || isCall(b, "age") {
+		return c.age(e, operator, a, b)
+	}
+	for _, side := range []ast.Expr{a, b} {
+		switch c.source.GetType(side.ID()).String() {
+		case "bool":
+			return c.equalTruth(e, a, b)
+		case "enum", "code", "text":
+			return c.equalCode(e, a, b)
+		}
+	}
+	left, err := c.form(a)
+	if err != nil {
+		return nil, err
+	}
+	right, err := c.form(b)
+	if err != nil {
+		return nil, err
+	}
+	return c.compareForms(e, operator, left, right)
+}
+
+// compareForms tests a difference: every comparison is one of d >= 0, -d >= 0 and d == 0, or the negation of one.
+func (c *compiler) compareForms(e ast.Expr, operator string, left, right *form) (*node, error) {
+	d := left.plus(right, minusOne)
+	if operator == operators.Greater || operator == operators.LessEquals {
+		d = right.plus(left, minusOne)
+	}
+	var s signal
+	var err error
+	switch operator {
+	case operators.Equals:
+		s, err = c.zero(d, e)
+	case operators.GreaterEquals, operators.LessEquals:
+		s, err = c.atLeastZero(d, e)
+	case operators.Less, operators.Greater:
+		s, err = c.atLeastZero(d, e)
+		s = s.not()
+	default:
+		err = c.source.fault(e.ID(), "", "no condition")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.leaf(e, s, d.reads), nil
+}
+
+// equalTruth compares a condition with true or false, or two bool columns.
+func (c *compiler) equalTruth(e ast.Expr, a, b ast.Expr) (*node, error) {
+	if a.Kind() == ast.LiteralKind {
+		a, b = b, a
+	}
+	switch {
+	case b.Kind() == ast.LiteralKind:
+		n, err := c.condition(a)
+		if err == nil && b.AsLiteral() == types.False {
+			n = n.not()
+		}
+		return n, err
+	case a.Kind() == ast.IdentKind && b.Kind() == ast.IdentKind:
+		return c.compareForms(e, operators.Equals, c.columnForm(a), c.columnForm(b))
+	}
+	return nil, c.source.fault(e.ID(), "", "compare a bool column with another, or with true or false; join conditions with && || and !")
+}
+
+// equalCode compares an enum, code or text column with a constant, or two enum or code columns.
+func (c *compiler) equalCode(e ast.Expr, a, b ast.Expr) (*node, error) {
+	if a.Kind() == ast.LiteralKind {
+		a, b = b, a
+	}
+	if a.Kind() != ast.IdentKind || b.Kind() != ast.IdentKind && b.Kind() != ast.LiteralKind {
+		return nil, c.source.fault(e.ID(), "", "compare a column with a text in quotes; a table gives numbers")
+	}
+	left := c.column(a)
+	if b.Kind() == ast.LiteralKind {
+		return c.equalsConstant(e, left, a, b)
+	}
+	if right := c.column(b); left.Type != right.Type || left.Type == schema.Text {
+		return nil, c.source.fault(e.ID(), "", "columns %s and %s are not compared with one another: a text column is compared with a text in quotes", left.Name, right.Name)
+	} else if left.Type == schema.Enum && !slices.Equal(left.Codes, right.Codes) {
+		return nil, c.source.fault(e.ID(), "", "columns %s and %s have different codes", left.Name, right.Name)
+	}
+	return c.compareForms(e, operators.Equals, c.columnForm(a), c.columnForm(b))
+}
+
+// equalsConstant compares a column with a constant of the text.
+func (c *compiler) equalsConstant(e ast.Expr, column column, at, value ast.Expr) (*node, error) {
+	v, err := c.value(column, value)
+	if err != nil {
+		return nil, err
+	}
+	if column.Type == schema.Text {
+		s, err := c.textTest(column, circuits.TextElement(v.Text), e)
+		if err != nil {
+			return nil, err
+		}
+		return c.leaf(e, s, reads{columns: []int{column.position}}), nil
+	}
+	if column.Type == schema.Bool {
+		n, err := c.boolean(at)
+		if err == nil && v.Number == 0 {
+			n = n.not()
+		}
+		return n, err
+	}
+	f := c.columnForm(at)
+	scaled := new(big.Rat).Mul(new(big.Rat).SetInt64(v.Number), f.columns[column.position])
+	return c.compareForms(e, operators.Equals, f, constant(scaled))
 }
 
 // value reads a constant as a value of the column. A policy's constants are public, so that an error may show them.
-func (c *compiler) value(column column, text string) (schema.Value, error) {
-	v, err := column.Parse(text)
-	if err == nil && !v.Present {
-		err = fmt.Errorf("want a value")
+func (c *compiler) value(column column, e ast.Expr) (schema.Value, error) {
+	var text string
+	var err error
+	if e.Kind() == ast.LiteralKind {
+		text = fmt.Sprint(e.AsLiteral().Value())
+	} else if digits, ok := isExact(e); ok {
+		text = digits
+	} else if isCall(e, "date") {
+		_, err = c.dateForm(e)
+		text = fmt.Sprint(e.AsCall().Args()[0].AsLiteral())
+	} else {
+		return schema.Value{}, c.source.fault(e.ID(), "", "want a constant")
 	}
 	if err != nil {
-		return v, fmt.Errorf("value %q: %w: %w", text, ErrPolicy, err)
+		return schema.Value{}, err
+	}
+	v, err := column.Parse(text)
+	if err == nil && !v.Present {
+		err = fmt.Errorf("column %s: want a value; ask has(%s) for a missing one", column.Name, column.Name)
+	}
+	if err != nil {
+		reason := err.Error()
+		if column.Type == schema.Enum && len(column.Codes) <= 16 {
+			reason += fmt.Sprintf(" %q", column.Codes)
+		}
+		return v, c.source.fault(e.ID(), "", "%q: %s", text, reason)
 	}
 	return v, nil
 }
 
-func (c *compiler) number(column column, text string) (int64, error) {
-	v, err := c.value(column, text)
-	return v.Number, err
-}
-
-// compare tests a linear form against a value. Each comparison is one of form-v >= 0, v-form >= 0 and form-v == 0, or the
-// negation of one, so that x < 5 and x >= 5 share an atom.
-func (c *compiler) compare(form []circuits.Term, op string, v int64) (signal, error) {
-	switch op {
-	case ">=":
-		return c.atom(circuits.Atom{Columns: form, Constant: -v, Test: circuits.AtLeastZero})
-	case "<":
-		s, err := c.compare(form, ">=", v)
-		return s.not(), err
-	case ">":
-		return c.atom(circuits.Atom{Columns: form, Constant: -v - 1, Test: circuits.AtLeastZero})
-	case "<=":
-		s, err := c.compare(form, ">", v)
-		return s.not(), err
-	case "==":
-		return c.atom(circuits.Atom{Columns: form, Constant: -v, Test: circuits.EqualsZero})
-	case "!=":
-		s, err := c.compare(form, "==", v)
-		return s.not(), err
-	}
-	return signal{}, fmt.Errorf("op is %q, want == != < <= > or >=: %w", op, ErrPolicy)
-}
-
-func (c *compiler) atom(a circuits.Atom) (signal, error) {
+// atom adds an atom, or finds it.
+func (c *compiler) atom(a circuits.Atom, slot DateSlot, at ast.Expr) (signal, error) {
 	p := &c.template.Program
 	for i := range p.Atoms {
-		if reflect.DeepEqual(p.Atoms[i], a) && !c.dated(i) {
+		slot.Atom = i
+		old, dated := c.slots[i]
+		if reflect.DeepEqual(p.Atoms[i], a) && (dated && old == slot || !dated && slot.Sign == 0) {
 			return signal{kind: 'a', index: i}, nil
 		}
 	}
 	if len(p.Atoms) == circuits.Atoms {
-		return signal{}, fmt.Errorf("the rule makes more than %d different comparisons of numbers: %w", circuits.Atoms, ErrPolicy)
+		return signal{}, c.source.fault(at.ID(), fmt.Sprintf("%d atoms", circuits.Atoms), "too many different comparisons of numbers")
 	}
 	p.Atoms = append(p.Atoms, a)
-	return signal{kind: 'a', index: len(p.Atoms) - 1}, nil
+	if slot.Atom = len(p.Atoms) - 1; slot.Sign != 0 {
+		c.slots[slot.Atom] = slot
+	}
+	return signal{kind: 'a', index: slot.Atom}, nil
 }
 
-func (c *compiler) dated(atom int) bool {
-	return slices.ContainsFunc(c.template.Dates, func(d DateSlot) bool { return d.Atom == atom })
-}
-
-func (c *compiler) sum(r *Rule) (signal, error) {
-	var form []circuits.Term
-	var first column
-	for i, part := range r.Sum {
-		column, err := c.column(part.Column)
-		if err != nil {
-			return signal{}, err
-		}
-		if i == 0 {
-			first = column
-		}
-		if column.Type != first.Type || column.Scale != first.Scale || (column.Type != schema.Int && column.Type != schema.Decimal) {
-			return signal{}, fmt.Errorf("a sum wants int columns, or decimals of one scale: %w", ErrPolicy)
-		}
-		form = append(form, circuits.Term{Column: column.position, Coefficient: part.Times})
-	}
-	if len(form) == 0 {
-		return signal{}, fmt.Errorf("a sum of nothing: %w", ErrPolicy)
-	}
-	v, err := c.number(first, r.Value)
-	if err != nil {
-		return signal{}, err
-	}
-	return c.compare(form, r.Op, v)
-}
-
-// text compiles == and != on a text column, and in as one of several.
-func (c *compiler) text(column column, r *Rule) (signal, error) {
-	values := r.In
-	if values == nil {
-		if r.Op != "==" && r.Op != "!=" {
-			return signal{}, fmt.Errorf("column %s is text: op is %q, want == or !=: %w", column.Name, r.Op, ErrPolicy)
-		}
-		values = []string{r.Value}
-	}
-	var tests []signal
-	for _, value := range values {
-		v, err := c.value(column, value)
-		if err != nil {
-			return signal{}, err
-		}
-		s, err := c.textTest(column, circuits.TextElement(v.Text))
-		if err != nil {
-			return signal{}, err
-		}
-		tests = append(tests, s)
-	}
-	if len(tests) == 1 {
-		if r.Op == "!=" {
-			return tests[0].not(), nil
-		}
-		return tests[0], nil
-	}
-	return c.gate(tests, 1)
-}
-
-func (c *compiler) textTest(column column, value fr.Element) (signal, error) {
+func (c *compiler) textTest(column column, value fr.Element, at ast.Expr) (signal, error) {
 	p := &c.template.Program
 	t := circuits.TextTest{Column: column.position - circuits.NumericColumns, Value: value}
 	if i := slices.Index(p.TextTests, t); i >= 0 {
 		return signal{kind: 't', index: i}, nil
 	}
 	if len(p.TextTests) == circuits.TextTests {
-		return signal{}, fmt.Errorf("the rule makes more than %d different comparisons of texts: %w", circuits.TextTests, ErrPolicy)
+		return signal{}, c.source.fault(at.ID(), fmt.Sprintf("%d text tests", circuits.TextTests), "too many different comparisons of texts")
 	}
 	p.TextTests = append(p.TextTests, t)
 	return signal{kind: 't', index: len(p.TextTests) - 1}, nil
-}
-
-// in makes a table that maps the listed values to 1 and every other to 0, and asks whether it gave 1.
-func (c *compiler) in(column column, values []string) (signal, error) {
-	p := &c.template.Program
-	table := circuits.Lookup{Column: column.position}
-	for _, text := range values {
-		v, err := c.number(column, text)
-		if err != nil {
-			return signal{}, err
-		}
-		if !slices.ContainsFunc(table.Pairs, func(p circuits.Pair) bool { return p.Key == v }) {
-			table.Pairs = append(table.Pairs, circuits.Pair{Key: v, Value: 1})
-		}
-	}
-	switch {
-	case len(table.Pairs) == 0:
-		return signal{}, fmt.Errorf("in wants at least one value: %w", ErrPolicy)
-	case len(table.Pairs) == 1:
-		return c.compare([]circuits.Term{{Column: column.position, Coefficient: 1}}, "==", table.Pairs[0].Key)
-	case len(table.Pairs) > circuits.LookupPairs:
-		return signal{}, fmt.Errorf("in lists %d values, at most %d: %w", len(table.Pairs), circuits.LookupPairs, ErrPolicy)
-	}
-	name := fmt.Sprint(table)
-	index, ok := c.tables[name]
-	if !ok {
-		if len(p.Lookups) == circuits.Lookups {
-			return signal{}, fmt.Errorf("the rule needs more than %d tables: %w", circuits.Lookups, ErrPolicy)
-		}
-		p.Lookups = append(p.Lookups, table)
-		index = len(p.Lookups) - 1
-		c.tables[name] = index
-	}
-	return c.atom(circuits.Atom{Lookups: []circuits.LookupTerm{{Lookup: index, Coefficient: 1}}, Constant: -1, Test: circuits.AtLeastZero})
-}
-
-// has asks whether a column has a value: a missing number counts as -2^63, a missing text as 0.
-func (c *compiler) has(name string) (signal, error) {
-	column, err := c.column(name)
-	if err != nil {
-		return signal{}, err
-	}
-	if column.Type == schema.Text {
-		s, err := c.textTest(column, fr.Element{})
-		return s.not(), err
-	}
-	return c.atom(circuits.Atom{Columns: []circuits.Term{{Column: column.position, Coefficient: 1}}, Constant: math.MaxInt64,
-		Test: circuits.AtLeastZero})
-}
-
-// date compiles age and days_since: both ask how far the as-of date, less whole years, is from the column.
-func (c *compiler) date(form string, r *Rule) (signal, error) {
-	name := r.Age + r.DaysSince
-	column, err := c.column(name)
-	if err != nil {
-		return signal{}, err
-	}
-	if column.Type != schema.Date {
-		return signal{}, fmt.Errorf("column %s is %s, %s wants a date: %w", name, column.Type, form, ErrPolicy)
-	}
-	n, err := strconv.Atoi(r.Value)
-	if err != nil || n < 0 || form == "age" && n >= 200 || n > 100_000 {
-		return signal{}, fmt.Errorf("%s of %q, want a whole number (age below 200): %w", form, r.Value, ErrPolicy)
-	}
-	atLeast := func(n int) (signal, error) { return c.elapsed(form, column, n) }
-	switch r.Op {
-	case ">=":
-		return atLeast(n)
-	case ">":
-		return atLeast(n + 1)
-	case "<":
-		s, err := atLeast(n)
-		return s.not(), err
-	case "<=":
-		s, err := atLeast(n + 1)
-		return s.not(), err
-	}
-	return signal{}, fmt.Errorf("op is %q, %s wants < <= > or >=: %w", r.Op, form, ErrPolicy)
-}
-
-// elapsed asks whether n years, or days, have passed since the column's date at the as-of date.
-func (c *compiler) elapsed(form string, column column, n int) (signal, error) {
-	a := circuits.Atom{Columns: []circuits.Term{{Column: column.position, Coefficient: -1}}, Test: circuits.AtLeastZero}
-	slot := DateSlot{Years: n, Sign: 1}
-	if form == "days_since" {
-		slot.Years, a.Constant = 0, -int64(n)
-	}
-	p := &c.template.Program
-	for i := range p.Atoms {
-		slot.Atom = i
-		if reflect.DeepEqual(p.Atoms[i], a) && slices.Contains(c.template.Dates, slot) {
-			return signal{kind: 'a', index: i}, nil
-		}
-	}
-	if len(p.Atoms) == circuits.Atoms {
-		return signal{}, fmt.Errorf("the rule makes more than %d different comparisons of numbers: %w", circuits.Atoms, ErrPolicy)
-	}
-	p.Atoms = append(p.Atoms, a)
-	slot.Atom = len(p.Atoms) - 1
-	c.template.Dates = append(c.template.Dates, slot)
-	return signal{kind: 'a', index: slot.Atom}, nil
-}
-
-// exempt marks the columns that are read only for having a value.
-func (c *compiler) exempt() {
-	p := &c.template.Program
-	for column := range circuits.Columns {
-		p.Exempt = append(p.Exempt, column)
-		if p.Check() != nil { // read for its value, or not at all
-			p.Exempt = p.Exempt[:len(p.Exempt)-1]
-		}
-	}
 }

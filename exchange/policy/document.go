@@ -2,7 +2,6 @@
 package policy
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -17,9 +16,6 @@ import (
 // ErrPolicy reports a policy that does not compile; the message says where and what would.
 var ErrPolicy = errors.New("policy does not compile")
 
-// Language names the form that rules are written in here; a published policy carries it with its source.
-const Language = "grille-rule/1"
-
 // MaxDocument bounds the bytes of a policy document.
 const MaxDocument = 32 << 10
 
@@ -32,7 +28,7 @@ type Document struct {
 	Question  string `yaml:"question" json:"question"`
 	OnAbsent  string `yaml:"on_absent,omitempty" json:"on_absent,omitempty"`   // no_record (default) or not_satisfied
 	OnMissing string `yaml:"on_missing,omitempty" json:"on_missing,omitempty"` // indeterminate (default) or not_satisfied
-	Rule      Rule   `yaml:"rule" json:"rule"`
+	When      string `yaml:"when" json:"when"`                                 // the condition, in Language
 }
 
 // Parse reads a document from YAML (or JSON, which YAML contains), strictly: an unknown field is refused with its position.
@@ -57,8 +53,7 @@ func (d *Document) Compile(s *schema.Schema) (*Template, error) {
 	if t.Program.OnMissing, err = mapping("on_missing", d.OnMissing, circuits.Indeterminate); err != nil {
 		return nil, err
 	}
-	c := &compiler{schema: s, template: t, tables: map[string]int{}}
-	if err := c.compile(&d.Rule); err != nil {
+	if err := compile(d.When, s, t); err != nil {
 		return nil, fmt.Errorf("compiling policy %s: %w", d.Policy, err)
 	}
 	if err := t.Check(); err != nil {
@@ -95,11 +90,7 @@ func (d *Document) Entry(declared entry.DatasetDeclare, index uint64, now time.T
 	if err != nil {
 		return none, err
 	}
-	source, err := json.Marshal(d)
-	if err != nil {
-		return none, fmt.Errorf("publishing policy %s: %w", d.Policy, err)
-	}
 	return entry.PolicyPublish{Policy: d.Policy, Version: d.Version, Dataset: d.Dataset, Declare: index, Title: d.Title,
-		Question: d.Question, Source: entry.Source{Language: Language, Text: string(source)}, Template: template,
+		Question: d.Question, Source: entry.Source{Language: Language, Text: d.When}, Template: template,
 		Time: entry.FormatTime(now)}, nil
 }

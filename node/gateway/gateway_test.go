@@ -205,7 +205,7 @@ const (
 
 const people = "dataset: people\ntitle: People\nscheme: person\nid: {column: person}\ncolumns:\n  - {name: age, type: int}\n  - {name: town, type: text}\n"
 
-const aged = "policy: aged\nversion: 1\ndataset: people\ntitle: Aged\nquestion: Is this person 75 or over?\nrule: {column: age, op: \">=\", value: \"75\"}\n"
+const aged = "policy: aged\nversion: 1\ndataset: people\ntitle: Aged\nquestion: Is this person 75 or over?\nwhen: age >= 75\n"
 
 // furnish gives civil data and a policy, and benefits the right to ask it.
 func (w *world) furnish(perSubject int) {
