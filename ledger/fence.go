@@ -11,7 +11,6 @@ import (
 	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/ledger/note"
 	"github.com/grille-gateway/grille/ledger/tiles"
-	"github.com/grille-gateway/grille/ledger/view"
 )
 
 // ErrFenced says that a configuration ended this log: there is nothing to add to it.
@@ -50,7 +49,7 @@ func unreadable(err error) bool {
 
 // openAt opens the tiles at one tree and takes the facts of its entries.
 func (s *Store) openAt(r *replica, tree tlog.Tree) (*tiles.Log, error) {
-	r.facts = view.NewLog()
+	r.facts = s.newFacts(r.origin)
 	files, err := tiles.Open(s.disk, s.logDir(r.origin), tree.N, func(_ uint64, raw []byte) error {
 		r.facts.Add(decode(raw))
 		return nil

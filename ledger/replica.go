@@ -61,7 +61,7 @@ func (s *Store) logDir(origin string) string { return s.disk.Path("logs", escape
 // loadReplica opens one log at the largest size that a signer state or the final head vouches for.
 func (s *Store) loadReplica(o Options, me network.Member, origin string) (*replica, error) {
 	_, owner, _ := s.cfg.LogKey(origin) // origins come from the configuration
-	r := &replica{origin: origin, owner: owner, head0: s.disk.Path("logs", escape(origin), "checkpoint"), facts: view.NewLog(),
+	r := &replica{origin: origin, owner: owner, head0: s.disk.Path("logs", escape(origin), "checkpoint"), facts: s.newFacts(origin),
 		pins: s.chain.Pins(origin)}
 	r.bounds = r.pins
 	if err := s.readHead(r); err != nil {
@@ -105,6 +105,12 @@ func (s *Store) loadReplica(o Options, me network.Member, origin string) (*repli
 		return r, s.ownPins(r)
 	}
 	return r, nil
+}
+
+// newFacts returns the facts of a log, empty, under the approval rules that the chain of configurations gives it.
+func (s *Store) newFacts(origin string) *view.Log {
+	rules := s.chain.Rules(origin)
+	return view.NewApprovedLog(func(i uint64, e entry.Entry) bool { return network.CheckApprovals(rules, origin, i, e) == nil })
 }
 
 // signedBefore returns what any of this member's mirror keys cosigned of a log, those among them that it no longer signs

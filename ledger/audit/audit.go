@@ -38,6 +38,8 @@ type Chain interface {
 	Versions() []*network.Configuration
 	// Pins returns the trees that a log must contain, as the newest configuration's quorum handed them over.
 	Pins(origin string) []tlog.Tree
+	// Rules returns a log's approval rules, as the newest configuration in which it was a member's log has them.
+	Rules(origin string) []network.Approvers
 }
 
 // Options says what to audit.

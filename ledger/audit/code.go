@@ -49,6 +49,8 @@ const (
 	WithdrawAgain    Code = "withdraw_again"    // it was withdrawn before
 	ProgramAgain     Code = "program_again"     // the version was published before
 	DecisionAgain    Code = "decision_again"    // the same digest was logged before
+	ApprovalMissing  Code = "approval_missing"  // fewer approvals than the network configuration asks for
+	GroupOrder       Code = "group_order"       // the group's version is not above the last one
 	BeatOrder        Code = "beat_order"        // not after the batch before it
 	BeatGrid         Code = "beat_grid"         // logged before its beat was over
 	BeatEpochs       Code = "beat_epochs"       // not the newest epoch of each dataset

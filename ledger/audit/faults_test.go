@@ -174,6 +174,7 @@ type fixed struct {
 
 func (f fixed) Versions() []*network.Configuration { return f.versions }
 func (f fixed) Pins(origin string) []tlog.Tree     { return f.pins[origin] }
+func (f fixed) Rules(string) []network.Approvers   { return nil }
 
 // fenced is a chain whose newest configuration ends the sick log.
 func (p *patient) fenced(tree tlog.Tree) {

@@ -29,9 +29,19 @@ func testMember(name string, port int) network.Member {
 
 func testConfig(tb testing.TB) *network.Configuration {
 	tb.Helper()
+	return approvedConfig(tb, nil)
+}
+
+// approvedConfig is a configuration in which GOV/tax has approval rules.
+func approvedConfig(tb testing.TB, rules []network.Approvers) *network.Configuration {
+	tb.Helper()
 	var cards []network.Card
 	for i, name := range testNames {
-		cards = append(cards, testKeys.Card(tb, testInstance, testMember(name, 4433+i)))
+		m := testMember(name, 4433+i)
+		if name == "GOV/tax" {
+			m.Approvers = rules
+		}
+		cards = append(cards, testKeys.Card(tb, testInstance, m))
 	}
 	return networktest.Build(tb, testInstance, network.Params{Expires: "2030-01-01T00:00:00Z"}, cards...)
 }
@@ -47,7 +57,12 @@ type town struct {
 
 func newTown(tb testing.TB, dir string) *town {
 	tb.Helper()
-	c := &town{tb: tb, cfg: testConfig(tb), dir: dir, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), stores: make(map[string]*ledger.Store)}
+	return newTownOf(tb, dir, testConfig(tb))
+}
+
+func newTownOf(tb testing.TB, dir string, cfg *network.Configuration) *town {
+	tb.Helper()
+	c := &town{tb: tb, cfg: cfg, dir: dir, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), stores: make(map[string]*ledger.Store)}
 	for _, name := range testNames {
 		c.open(name, "log "+name, nil)
 	}

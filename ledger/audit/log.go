@@ -15,6 +15,7 @@ import (
 
 	"github.com/grille-gateway/grille/ledger/entry"
 	"github.com/grille-gateway/grille/ledger/index"
+	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/ledger/view"
 )
 
@@ -211,6 +212,8 @@ func (a *auditor) newScan(p *plan) *scan {
 	for _, cfg := range a.cfgs {
 		s.rules.beats = append(s.rules.beats, time.Duration(cfg.BeatSeconds)*time.Second)
 	}
+	chain := a.o.Chain.Rules(p.Origin)
+	s.rules.approved = func(i uint64, e entry.Entry) error { return network.CheckApprovals(chain, p.Origin, i, e) }
 	s.rules.found, s.rules.offer = p.found, s.named
 	s.rules.party = func(name string) bool {
 		for _, cfg := range a.cfgs {

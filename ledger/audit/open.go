@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/ledger/view"
 )
 
@@ -34,10 +36,13 @@ type held struct {
 func Open(ctx context.Context, o Options) (*Ledger, error) {
 	var mu sync.Mutex
 	facts := make(map[string]*view.Log)
-	a, err := newAuditor(o, func(origin string) *view.Log {
+	var a *auditor
+	var err error
+	a, err = newAuditor(o, func(origin string) *view.Log {
 		mu.Lock()
 		defer mu.Unlock()
-		facts[origin] = view.NewLog()
+		rules := a.o.Chain.Rules(origin)
+		facts[origin] = view.NewApprovedLog(func(i uint64, e entry.Entry) bool { return network.CheckApprovals(rules, origin, i, e) == nil })
 		return facts[origin]
 	})
 	if err == nil {

@@ -32,6 +32,8 @@ type rules struct {
 	beat     beats
 	scopes   scopes
 	programs programs
+	groups   map[string]int                          // newest version
+	approved func(index uint64, e entry.Entry) error // nil: nothing needs approvals
 }
 
 type policyKey struct {
@@ -59,11 +61,16 @@ func newRules(owner string) *rules {
 	return &rules{owner: owner, epoch: make(map[string]epochs), decl: make(map[string][]uint64),
 		policies: make(map[policyKey]uint64), retired: make(map[policyKey]bool),
 		accepted: make(map[entry.Ref]bool), revoked: make(map[uint64]bool), withdrew: make(map[uint64]bool), scopes: newScopes(),
-		programs: newPrograms()}
+		programs: newPrograms(), groups: make(map[string]int)}
 }
 
 // add takes the next entry and reports whether it counts (ledger/view).
 func (r *rules) add(i uint64, e entry.Entry) bool {
+	if r.approved != nil {
+		if err := r.approved(i, e); err != nil {
+			return r.void(ApprovalMissing, i, "%v", err)
+		}
+	}
 	switch e := e.(type) {
 	case entry.DatasetDeclare:
 		r.decl[e.Dataset] = append(r.decl[e.Dataset], i)
@@ -98,6 +105,11 @@ func (r *rules) add(i uint64, e entry.Entry) bool {
 			return r.void(WithdrawUnknown, i, "withdraws entry %d, which is no offer before it", e.Offer)
 		}
 		return first(r, r.withdrew, e.Offer, WithdrawAgain, i)
+	case entry.GroupDefine:
+		if last, ok := r.groups[e.Group]; ok && e.Version <= last {
+			return r.void(GroupOrder, i, "version %d of group %q follows version %d", e.Version, e.Group, last)
+		}
+		r.groups[e.Group] = e.Version
 	case entry.ReceiptsBatch:
 		return r.addBatch(i, e)
 	case entry.CircuitKeys:

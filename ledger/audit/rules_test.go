@@ -230,7 +230,9 @@ func randomEntry(r *rand.Rand, i uint64) entry.Entry {
 	if ref > 0 && r.IntN(3) > 0 {
 		ref = r.Uint64N(min(ref, 8))
 	}
-	switch r.IntN(18) {
+	switch r.IntN(19) {
+	case 18:
+		return entry.GroupDefine{Group: name, Version: 1 + r.IntN(6)}
 	case 11:
 		return entry.ScopeOpen{Program: name, Period: string(rune('x' + r.IntN(2))), KeyCommitment: string(rune('k' + r.IntN(9)))}
 	case 12:

@@ -63,6 +63,7 @@ func check(e Entry) error {
 		c.ref(e.Offer)
 		c.terms(e.Terms)
 		c.time("time", e.Time)
+		c.approvals(e.Approvals)
 	case AgreementReject:
 		c.ref(e.Offer)
 		c.ending(e.Reason, e.Time)
@@ -72,6 +73,8 @@ func check(e Entry) error {
 	case AgreementWithdraw:
 		c.index("offer", e.Offer)
 		c.ending(e.Reason, e.Time)
+	case GroupDefine:
+		c.group(e)
 	case ReceiptsBatch:
 		c.batch(e)
 	case CircuitKeys:
@@ -244,6 +247,7 @@ func (c *checker) publish(e PolicyPublish) {
 		c.fail("template", "must be a JSON object")
 	}
 	c.time("time", e.Time)
+	c.approvals(e.Approvals)
 }
 
 func (c *checker) terms(t Terms) {
@@ -251,6 +255,9 @@ func (c *checker) terms(t Terms) {
 	c.member("terms.holder", t.Holder)
 	if t.Requester == t.Holder {
 		c.fail("terms.holder", "must be another member than the requester")
+	}
+	if t.Group != "" {
+		c.name("terms.group", t.Group)
 	}
 	c.name("terms.policy", t.Policy)
 	c.version("terms.policy_version", t.PolicyVersion)

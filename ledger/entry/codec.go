@@ -147,6 +147,7 @@ var decoders = map[string]func([]byte) (Entry, error){
 	KindAgreementReject:   into[AgreementReject],
 	KindAgreementRevoke:   into[AgreementRevoke],
 	KindAgreementWithdraw: into[AgreementWithdraw],
+	KindGroupDefine:       into[GroupDefine],
 	KindReceiptsBatch:     into[ReceiptsBatch],
 	KindCircuitKeys:       into[CircuitKeys],
 	KindScopeOpen:         into[ScopeOpen],

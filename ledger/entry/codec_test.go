@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,7 +50,13 @@ func examples() []Entry {
 		ProgramPublish{Program: "winter-fuel", Version: 3, Title: "Winter fuel payment", Source: Source{"grille-program/1", "program: winter-fuel\n"}, Time: testTime},
 		ProgramRetire{Program: "winter-fuel", Version: 2, Reason: "replaced", Time: testTime},
 		CaseDecision{Digest: testHex, Time: testTime},
+		GroupDefine{Group: "care-desks", Version: 2, Members: []string{"GOV/benefits", "GOV/health"}, Time: testTime, Approvals: testApprovals()},
 	}
+}
+
+func testApprovals() []Approval {
+	return []Approval{{Key: strings.Repeat("A", 43) + "=", Signature: strings.Repeat("A", 86) + "=="},
+		{Key: strings.Repeat("B", 42) + "A=", Signature: strings.Repeat("A", 86) + "=="}}
 }
 
 func testScope() ScopeOpen {
@@ -180,6 +187,11 @@ func TestEncodeRefuses(t *testing.T) {
 		edit(&v)
 		return v
 	}
+	group := func(edit func(*GroupDefine)) Entry {
+		v := GroupDefine{Group: "desks", Version: 1, Members: []string{"GOV/benefits", "GOV/health"}, Time: testTime, Approvals: testApprovals()}
+		edit(&v)
+		return v
+	}
 	claims := func(edit func(*ClaimsBatch)) Entry {
 		v := testClaims()
 		edit(&v)
@@ -194,6 +206,25 @@ func TestEncodeRefuses(t *testing.T) {
 	for name, e := range map[string]Entry{
 		"nil":                   nil,
 		"nil pointer":           nilPointer,
+		"group name":            group(func(g *GroupDefine) { g.Group = "The desks" }),
+		"group version":         group(func(g *GroupDefine) { g.Version = 0 }),
+		"group without list":    group(func(g *GroupDefine) { g.Members = nil }),
+		"group order":           group(func(g *GroupDefine) { g.Members = []string{"GOV/health", "GOV/benefits"} }),
+		"group member twice":    group(func(g *GroupDefine) { g.Members = []string{"GOV/health", "GOV/health"} }),
+		"group member's name":   group(func(g *GroupDefine) { g.Members = []string{"health"} }),
+		"group too large":       group(func(g *GroupDefine) { g.Members = make([]string, MaxGroup+1) }),
+		"group's time":          group(func(g *GroupDefine) { g.Time = "" }),
+		"terms' group":          terms(func(t *Terms) { t.Group = "The desks" }),
+		"approvals twice":       group(func(g *GroupDefine) { g.Approvals[1] = g.Approvals[0] }),
+		"approvals' order":      group(func(g *GroupDefine) { slices.Reverse(g.Approvals) }),
+		"approval's key":        group(func(g *GroupDefine) { g.Approvals[0].Key = "AAAA" }),
+		"approval's key bits":   group(func(g *GroupDefine) { g.Approvals[0].Key = strings.Repeat("A", 42) + "B=" }),
+		"approval's signature":  group(func(g *GroupDefine) { g.Approvals[0].Signature = strings.Repeat("A", 87) + "=" }),
+		"approval with newline": group(func(g *GroupDefine) { g.Approvals[0].Key = strings.Repeat("A", 42) + "\n=" }),
+		"too many approvals":    group(func(g *GroupDefine) { g.Approvals = make([]Approval, MaxApprovals+1) }),
+		"policy's approvals":    publish(func(p *PolicyPublish) { p.Approvals = make([]Approval, 1) }),
+		"acceptance's approvals": AgreementAccept{Offer: Ref{Origin: "o", Hash: testHex}, Terms: testTerms(), Time: testTime,
+			Approvals: make([]Approval, 1)},
 		"dataset name":          declare(func(d *DatasetDeclare) { d.Dataset = "In come" }),
 		"title missing":         declare(func(d *DatasetDeclare) { d.Title = "" }),
 		"title too long":        declare(func(d *DatasetDeclare) { d.Title = strings.Repeat("x", MaxTitle+1) }),

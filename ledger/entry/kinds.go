@@ -19,6 +19,7 @@ const (
 	KindAgreementReject   = "agreement.reject"
 	KindAgreementRevoke   = "agreement.revoke"
 	KindAgreementWithdraw = "agreement.withdraw"
+	KindGroupDefine       = "group.define"
 	KindReceiptsBatch     = "receipts.batch"
 	KindCircuitKeys       = "circuit.keys"
 	KindScopeOpen         = "scope.open"
@@ -73,15 +74,16 @@ type Source struct {
 // PolicyPublish publishes one version of a yes/no question over one dataset. The first entry for a policy and version
 // counts; a second is void.
 type PolicyPublish struct {
-	Policy   string          `json:"policy"`
-	Version  int             `json:"version"` // from 1
-	Dataset  string          `json:"dataset"`
-	Declare  uint64          `json:"declare"` // index of the dataset.declare whose schema the policy was compiled for
-	Title    string          `json:"title"`
-	Question string          `json:"question"`
-	Source   Source          `json:"source"`
-	Template json.RawMessage `json:"template"` // the compiled program with its date slots
-	Time     string          `json:"time"`
+	Policy    string          `json:"policy"`
+	Version   int             `json:"version"` // from 1
+	Dataset   string          `json:"dataset"`
+	Declare   uint64          `json:"declare"` // index of the dataset.declare whose schema the policy was compiled for
+	Title     string          `json:"title"`
+	Question  string          `json:"question"`
+	Source    Source          `json:"source"`
+	Template  json.RawMessage `json:"template"` // the compiled program with its date slots
+	Time      string          `json:"time"`
+	Approvals []Approval      `json:"approvals,omitempty"`
 }
 
 // PolicyRetire ends a policy version: no query for it is answered after this entry.
@@ -92,10 +94,11 @@ type PolicyRetire struct {
 	Time    string `json:"time"`
 }
 
-// Terms is what an agreement grants: one requester asks one policy of one holder for one purpose.
+// Terms is what an agreement grants: one requester, or the members of one group, ask one policy of one holder for one purpose.
 type Terms struct {
-	Requester        string   `json:"requester"` // member name
-	Holder           string   `json:"holder"`    // member name
+	Requester        string   `json:"requester"`       // member name
+	Group            string   `json:"group,omitempty"` // of the holder; if given, its members may ask, and of them the requester too only as one
+	Holder           string   `json:"holder"`          // member name
 	Policy           string   `json:"policy"`
 	PolicyVersion    int      `json:"policy_version"`
 	PolicyIndex      uint64   `json:"policy_index"` // of the policy.publish on the holder's log
@@ -132,9 +135,10 @@ type AgreementOffer struct {
 
 // AgreementAccept grants the right. It stands on the holder's log, repeats all terms and alone decides.
 type AgreementAccept struct {
-	Offer Ref    `json:"offer"`
-	Terms Terms  `json:"terms"`
-	Time  string `json:"time"`
+	Offer     Ref        `json:"offer"`
+	Terms     Terms      `json:"terms"`
+	Time      string     `json:"time"`
+	Approvals []Approval `json:"approvals,omitempty"`
 }
 
 // AgreementReject answers an offer with no; it stands on the holder's log.
@@ -190,6 +194,7 @@ func (AgreementAccept) Kind() string   { return KindAgreementAccept }
 func (AgreementReject) Kind() string   { return KindAgreementReject }
 func (AgreementRevoke) Kind() string   { return KindAgreementRevoke }
 func (AgreementWithdraw) Kind() string { return KindAgreementWithdraw }
+func (GroupDefine) Kind() string       { return KindGroupDefine }
 func (ReceiptsBatch) Kind() string     { return KindReceiptsBatch }
 func (CircuitKeys) Kind() string       { return KindCircuitKeys }
 func (ScopeOpen) Kind() string         { return KindScopeOpen }

@@ -20,6 +20,10 @@ const (
 	MaxCodes = 256
 	// Claims is how many nullifiers a claims.batch holds, padding included: 4.4 KB an entry.
 	Claims = 64
+	// MaxApprovals bounds the approvals of an entry and the approvers of a member.
+	MaxApprovals = 8
+	// MaxGroup bounds the members of a group.
+	MaxGroup = 256
 	// MaxDatasets bounds the epochs that one receipts batch names.
 	MaxDatasets = 256
 	// maxInteger is the largest integer that every JSON reader keeps exactly (RFC 7493 section 2.2).

@@ -35,6 +35,12 @@ func TestSeeds(t *testing.T) {
 	}
 	corpus.Check(t, "FuzzDecode", inputs)
 
+	corpus.Check(t, "FuzzParseDraft", map[string][]any{
+		"empty-list": {[]byte(`{"origin":"o","entry":"{\"kind\":\"group.define\",\"v\":1,\"group\":\"g\",\"version\":1,\"members\":[],\"time\":\"` + testTime + `\",\"approvals\":[]}"}`)},
+		"no-group":   {[]byte(`{"origin":"o","entry":"{\"kind\":\"group.define\",\"v\":1}"}`)},
+		"twice":      {[]byte(`{"origin":"o","origin":"p","entry":""}`)},
+	})
+
 	var many []string
 	for i := range manyNames + 2 {
 		many = append(many, fmt.Sprintf(`"n%d":0`, i))

@@ -59,6 +59,8 @@ func RowFor(origin, member string, index uint64, e entry.Entry) Row {
 		stamp = e.Time
 	case entry.AgreementWithdraw:
 		stamp = e.Time
+	case entry.GroupDefine:
+		stamp = e.Time
 	case entry.ReceiptsBatch:
 		stamp = e.Time
 	case entry.CircuitKeys:

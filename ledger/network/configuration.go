@@ -36,6 +36,8 @@ type Member struct {
 	QueryKey     string `json:"query_key"`     // base64 of an Ed25519 public key
 	Endpoint     string `json:"endpoint"`      // host:port of its gateway
 	Mirror       bool   `json:"mirror"`        // counts to the quorum
+	// Approvers are the rules about who signs the member's policies, acceptances and groups, ascending by where they begin in its log.
+	Approvers []Approvers `json:"approvers,omitempty"`
 }
 
 // A Scheme is a kind of subject identifier.

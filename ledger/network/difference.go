@@ -85,6 +85,7 @@ func (d *differences) members(a, b *Configuration) {
 		d.add("mirror key of "+name, before.MirrorKey, after.MirrorKey)
 		d.add("transport key of "+name, before.TransportKey, after.TransportKey)
 		d.add("query key of "+name, before.QueryKey, after.QueryKey)
+		d.add("approvals of "+name, describeApprovers(before.Approvers), describeApprovers(after.Approvers))
 	}
 }
 

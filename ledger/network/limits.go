@@ -34,6 +34,10 @@ const (
 	MaxCircuits = 32
 	// MaxPattern bounds the regular expression of an identifier scheme.
 	MaxPattern = 256
+	// MaxApproverRules bounds how often a member may change who approves: some 500 bytes each, within a card.
+	MaxApproverRules = 12
+	// MaxApproverKeys bounds the keys in all rules of all members, 150 bytes each at most, so that a configuration keeps to MaxSize.
+	MaxApproverKeys = 1024
 	// MaxTitle bounds a member's display name.
 	MaxTitle = 256
 	// MaxSeconds bounds every interval: a day.

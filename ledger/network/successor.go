@@ -19,6 +19,7 @@ import (
 //  5. A member that is new is no mirror: it first copies the logs.
 //  6. The committees overlap (checkOverlap).
 //  7. Identifier schemes stay; there may be more. The mode stays, and the version expires no earlier than the one before.
+//  8. A log's approval rules stay; there may be one more, which begins later (checkApprovers).
 //
 // An error wraps ErrConfiguration, and a *Refusal names the field.
 func CheckSuccessor(prev, next *Configuration) error {
@@ -108,7 +109,7 @@ func checkRotation(prev, next *Configuration, old, m Member) error {
 	if m.MirrorKey != old.MirrorKey && mirrors != 1 {
 		return refuse("members.mirror_key", m.MirrorKey, "the generation after "+old.MirrorName())
 	}
-	return nil
+	return checkApprovers(old, m)
 }
 
 // checkKeys enforces rule 4 between versions: a key of prev stays where it is or is used by nobody. next.validate saw

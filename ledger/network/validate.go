@@ -107,6 +107,9 @@ func (c *Configuration) validateMembers() error {
 			keys[string(key)] = m.Name + "'s " + role
 		}
 	}
+	if n := c.approverKeys(); n > MaxApproverKeys {
+		return refuse("members.approvers.keys", strconv.Itoa(n), fmt.Sprintf("at most %d in all", MaxApproverKeys))
+	}
 	if err := c.validateFences(keys); err != nil {
 		return err
 	}
@@ -163,7 +166,7 @@ func (m Member) validate(instance string) (map[string][]byte, error) {
 		}
 		raw[field] = key
 	}
-	return raw, nil
+	return raw, m.validateApprovers(raw)
 }
 
 func validEndpoint(s string) error {

@@ -2,7 +2,7 @@
 // and in force there. A Log gathers facts as entries arrive; a View is a Log read as of one size, and costs nothing to
 // make. Facts are indexes in ascending order, so a view finds its answer by binary search.
 //
-// What an owner writes counts only where it is coherent: an epoch that names a declaration of its own dataset and grows,
+// What an owner writes counts only where it is approved as the network configuration asks, and coherent: an epoch that names a declaration of its own dataset and grows,
 // the first publication of a policy version, the first acceptance of an offer, a revocation of an acceptance, the first scope
 // of a name and of a key. Everything else is kept and void.
 package view
@@ -31,6 +31,7 @@ type Log struct {
 	offers   facts[entry.AgreementOffer]
 	accepts  facts[entry.AgreementAccept]
 	rejects  facts[entry.AgreementReject]
+	groups   map[string]*facts[entry.GroupDefine]
 	accepted map[entry.Ref]uint64 // offer -> its acceptance
 	revoked  map[uint64]uint64    // accept -> index of its first revoke
 	withdrew map[uint64]uint64    // offer -> index of its first withdraw
@@ -39,11 +40,20 @@ type Log struct {
 	scopes   scopes
 	programs programs
 	void     []uint64
+	approved Approval
 }
 
-// NewLog returns the facts of an empty log.
-func NewLog() *Log {
+// An Approval reports whether an entry at an index carries the approvals that the network configuration asks for there.
+type Approval func(index uint64, e entry.Entry) bool
+
+// NewLog returns the facts of an empty log on which nothing needs approvals.
+func NewLog() *Log { return NewApprovedLog(func(uint64, entry.Entry) bool { return true }) }
+
+// NewApprovedLog returns the facts of an empty log on which an entry that is not approved is void.
+func NewApprovedLog(approved Approval) *Log {
 	return &Log{
+		approved: approved,
+		groups:   make(map[string]*facts[entry.GroupDefine]),
 		declares: make(map[string]*facts[entry.DatasetDeclare]),
 		epochs:   make(map[string]*facts[epoch]),
 		policies: make(map[policyKey]fact[entry.PolicyPublish]),
@@ -75,6 +85,9 @@ func (l *Log) Add(e entry.Entry) {
 
 // add reports whether the entry counts.
 func (l *Log) add(i uint64, e entry.Entry) bool {
+	if !l.approved(i, e) {
+		return false
+	}
 	switch e := e.(type) {
 	case entry.DatasetDeclare:
 		add(l.declares, e.Dataset, i, e)
@@ -107,6 +120,11 @@ func (l *Log) add(i uint64, e entry.Entry) bool {
 	case entry.AgreementWithdraw:
 		_, ok := l.offers.at(e.Offer, i)
 		return ok && first(l.withdrew, e.Offer, i)
+	case entry.GroupDefine:
+		if last, _, some := l.groups[e.Group].newest(i); some && e.Version <= last.Version {
+			return false
+		}
+		add(l.groups, e.Group, i, e)
 	case entry.ReceiptsBatch:
 		return l.addBatch(i, e)
 	case entry.CircuitKeys:
