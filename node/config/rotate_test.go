@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"os"
+	"reflect"
 	"testing"
 
 	"github.com/grille-gateway/grille/ledger/network"
@@ -225,7 +226,7 @@ func TestKeysLost(t *testing.T) {
 		t.Error("another log key")
 	}
 	again, err := RenewCard(f, func(m *network.Member) error { return Follow(m, v2) })
-	if err != nil || again.Member != card.Member {
+	if err != nil || !reflect.DeepEqual(again.Member, card.Member) {
 		t.Errorf("keys that the network names get another generation: %+v, %v", again.Member, err)
 	}
 	if _, err := RenewCard(f, func(m *network.Member) error {
