@@ -25,6 +25,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -56,7 +57,9 @@ type request struct {
 
 // A Journal is an open journal file. Append and Close may be called concurrently.
 type Journal struct {
+	path     string
 	lock     *os.File
+	synced   atomic.Int64 // bytes that are on the disk: what Scan reads up to
 	requests chan *request
 	stopped  chan struct{} // closed when the writer goroutine has ended
 
@@ -121,8 +124,36 @@ func open(path string, replay func([]byte) error) (_ *Journal, err error) {
 	if _, err := f.Seek(good, io.SeekStart); err != nil {
 		return nil, err
 	}
-	return &Journal{lock: lock, f: f, id: id, size: good,
-		requests: make(chan *request, queueLength), stopped: make(chan struct{})}, nil
+	j := &Journal{path: path, lock: lock, f: f, id: id, size: good,
+		requests: make(chan *request, queueLength), stopped: make(chan struct{})}
+	j.synced.Store(good)
+	return j, nil
+}
+
+// Scan calls use with each frame that is on the disk now, in the order of their appending, while others go on appending. It
+// reads the file anew and keeps nothing: its time grows with the journal, its memory with the largest batch. An error from use
+// ends it and is returned wrapped.
+func (j *Journal) Scan(use func(frame []byte) error) error {
+	end := j.synced.Load()
+	f, err := os.Open(j.path)
+	if err != nil {
+		return fmt.Errorf("scanning the journal: %w", err)
+	}
+	defer f.Close()
+	for at := int64(fileHeaderSize); at < end; {
+		payload, err := readBatch(f, j.id, at, end)
+		if errors.Is(err, errTorn) {
+			err = fmt.Errorf("%w: at byte %d of %d", ErrCorrupt, at, end)
+		}
+		if err == nil {
+			err = replayBatch(payload, use)
+		}
+		if err != nil {
+			return fmt.Errorf("scanning the journal: %w", err)
+		}
+		at += int64(batchHeaderSize + len(payload))
+	}
+	return nil
 }
 
 func lockFile(path string) (*os.File, error) {
@@ -280,6 +311,7 @@ func (j *Journal) write(batch []*request) error {
 		return j.failed
 	}
 	j.size += int64(len(b))
+	j.synced.Store(j.size)
 	clear(b) // frames may hold openings; the buffer outlives them
 	if cap(b) <= keepBuffer {
 		j.buf = b

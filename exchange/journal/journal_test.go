@@ -379,6 +379,60 @@ func TestFailureSticks(t *testing.T) {
 	}
 }
 
+// TestScanSeesWhatIsAcknowledged reads the frames back while others are appended: each that was acknowledged before, in order and whole.
+func TestScanSeesWhatIsAcknowledged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j")
+	j, _ := openAll(t, path)
+	stop, done := make(chan struct{}), make(chan error, 1)
+	var acknowledged atomic.Int64
+	go func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+			}
+			if err := j.Append(fmt.Appendf(nil, "frame %d", i)); err != nil {
+				done <- err
+				return
+			}
+			acknowledged.Store(int64(i + 1))
+		}
+	}()
+	for range 20 {
+		want, got := acknowledged.Load(), int64(0)
+		if err := j.Scan(func(f []byte) error {
+			if string(f) != fmt.Sprintf("frame %d", got) {
+				t.Errorf("frame %d reads %q", got, f)
+			}
+			got++
+			return nil
+		}); err != nil || got < want {
+			t.Fatalf("%d frames of %d: %v", got, want, err)
+		}
+	}
+	close(stop)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	enough := errors.New("enough")
+	if err := j.Scan(func([]byte) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("%v", err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte{0xff}, int64(fileHeaderSize+batchHeaderSize)); err != nil { // damaged behind the journal's back
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Close(), j.Scan(func([]byte) error { return nil })); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("%v", err)
+	}
+	closeJournal(t, j)
+}
+
 func FuzzOpen(f *testing.F) {
 	f.Add([]byte{}, uint16(0))
 	f.Add([]byte("some bytes"), uint16(40))

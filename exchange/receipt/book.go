@@ -20,6 +20,8 @@ import (
 // A Journal keeps frames: Append returns once the frame is on disk for good.
 type Journal interface {
 	Append(frame []byte) error
+	// Scan calls use with each frame that is on disk, in order.
+	Scan(use func(frame []byte) error) error
 }
 
 // A Sealer encrypts what the journal keeps. Frames hold subject ids and nonces; the disk never sees them open.
@@ -99,18 +101,38 @@ func New(opts Options) *Book {
 
 // Replay takes back one frame that Record or Keep wrote and hands its kind and payload to use.
 func (b *Book) Replay(sealed []byte, use func(kind string, payload []byte) error) error {
-	plain, err := b.opts.Seal.Open(framePurpose, []byte(b.opts.Member), sealed)
+	f, err := b.unseal(sealed)
 	if err != nil {
-		return fmt.Errorf("replaying the journal: %w: %w", ErrJournal, err)
-	}
-	var f frame
-	if err := json.Unmarshal(plain, &f); err != nil {
-		return fmt.Errorf("replaying the journal: %w: not a frame", ErrJournal)
+		return err
 	}
 	if f.Receipt != nil {
 		b.put(f.Beat, f.Place, *f.Receipt)
 	}
 	return use(f.Kind, f.Payload)
+}
+
+func (b *Book) unseal(sealed []byte) (*frame, error) {
+	plain, err := b.opts.Seal.Open(framePurpose, []byte(b.opts.Member), sealed)
+	if err != nil {
+		return nil, fmt.Errorf("replaying the journal: %w: %w", ErrJournal, err)
+	}
+	var f frame
+	if err := json.Unmarshal(plain, &f); err != nil {
+		return nil, fmt.Errorf("replaying the journal: %w: not a frame", ErrJournal)
+	}
+	return &f, nil
+}
+
+// Scan hands the kind and payload of every frame in the journal to use, in order: what is too much to keep in memory and seldom asked
+// for is read again. The payload is valid during the call only.
+func (b *Book) Scan(use func(kind string, payload []byte) error) error {
+	return b.journal.Scan(func(sealed []byte) error {
+		f, err := b.unseal(sealed)
+		if err != nil {
+			return err
+		}
+		return use(f.Kind, f.Payload)
+	})
 }
 
 // Attach gives the book the journal it appends to from now on.
@@ -326,6 +348,21 @@ func (b *Book) seed(beat uint64) Hash {
 	var h Hash
 	m.Sum(h[:0])
 	return h
+}
+
+// Promised lists, rising, the beats after a given one that hold receipts and whose deadline is over.
+func (b *Book) Promised(after uint64) []uint64 {
+	now := b.opts.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var beats []uint64
+	for beat, receipts := range b.beats {
+		if beat > after && len(receipts) > 0 && now.After(Deadline(beat, b.opts.Beat)) {
+			beats = append(beats, beat)
+		}
+	}
+	slices.Sort(beats)
+	return beats
 }
 
 // ErrOpenBeat reports a path asked for before its batch is on the log; ask again after the beat.

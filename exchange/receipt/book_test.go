@@ -226,6 +226,8 @@ type appendFunc func([]byte) error
 
 func (f appendFunc) Append(frame []byte) error { return f(frame) }
 
+func (f appendFunc) Scan(func([]byte) error) error { return nil }
+
 // TestReceiptInDoubtIsNotPublished: after a failed append nobody knows whether a restart replays the receipt. A root with or without
 // it would break the promises that stand beside it.
 func TestReceiptInDoubtIsNotPublished(t *testing.T) {
