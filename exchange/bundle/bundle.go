@@ -58,6 +58,7 @@ type ReceiptInclude struct {
 // A ReceiptRequest asks a holder for the path of a promised receipt: whoever has the promise may have it.
 type ReceiptRequest struct {
 	Promise Signed `json:"promise"`
+	Broken  bool   `json:"broken,omitempty"` // the asker noted the promise as not kept in time: the holder is to know
 }
 
 // A Refusal is a signed no. It is receipted and promised like an answer.

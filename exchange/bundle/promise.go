@@ -2,7 +2,6 @@ package bundle
 
 import (
 	"crypto/ed25519"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -21,7 +20,8 @@ func (c *check) promise() error {
 	if err != nil {
 		return &Refused{Reason: ReasonPromise, Err: err}
 	}
-	digest := receipt.Digest(c.b.Salt, c.h.Query, c.pub.Verdict.String(), AnswerDigest(&c.b.Header, c.pub))
+	c.report.Answer = AnswerDigest(&c.b.Header, c.pub)
+	digest := receipt.Digest(c.b.Salt, c.h.Query, c.pub.Verdict.String(), c.report.Answer)
 	answered, _ := entry.ParseTime(c.h.Time) // checkTimes read both
 	_, expires, _ := c.q.Times()
 	if _, err := OpenPromise(&c.b.Promise, key, c.Config, c.q.Holder, c.h.Query, digest, answered, expires); err != nil {
@@ -82,7 +82,7 @@ func (c *check) receipt() error {
 // CheckReceipt checks that a promise was kept: the batch of its beat is final on the log by one of the configurations, and the
 // receipt is under its root.
 func CheckReceipt(configurations []*network.Configuration, p *receipt.Promise, origin string, r *ReceiptInclude) error {
-	tree, err := finalByAny(configurations, origin, r.Checkpoint)
+	tree, _, err := CheckHead(configurations, origin, r.Checkpoint)
 	if err != nil {
 		return err
 	}
@@ -121,20 +121,6 @@ func (c *check) opening() error {
 	}
 	c.report.OpeningSeen = true
 	return nil
-}
-
-// finalByAny verifies a head by the first configuration by which it is final. A receipt may be logged, or shown, under a later one
-// than the answer.
-func finalByAny(configurations []*network.Configuration, origin, head string) (tlog.Tree, error) {
-	var errs []error
-	for _, cfg := range configurations {
-		tree, _, err := verifyHead(cfg, origin, head)
-		if err == nil {
-			return tree, nil
-		}
-		errs = append(errs, err)
-	}
-	return tlog.Tree{}, errors.Join(errs...)
 }
 
 // verifyHead verifies a final head in its one form: the owner's signature and exactly a quorum of cosignatures, by mirror. More would

@@ -62,6 +62,7 @@ type Report struct {
 	Cosigners   int              `json:"cosigners"`
 	Currency    string           `json:"currency"` // how far it is shown that the entries were the newest
 	Receipt     string           `json:"receipt"`  // promised or logged
+	Answer      receipt.Hash     `json:"answer"`   // digest of the answer, which its receipt holds
 	OpeningSeen bool             `json:"opening_checked"`
 }
 
