@@ -40,6 +40,8 @@ type Options struct {
 	Budget func(ctx context.Context, requester string, offer entry.Ref) (agreement.Budget, error)
 	// Observe is told the outcome of each query, for metrics: a verdict or a refusal's code, and how long the proof took.
 	Observe func(policy, outcome string, proving time.Duration)
+	// Broken, if set, is told once of each promise of this member that was not kept in time, for metrics.
+	Broken func(peer string)
 }
 
 // A Holder answers queries about its datasets. It is safe for concurrent use. What it has to remember (answers given, budgets
@@ -51,6 +53,7 @@ type Holder struct {
 	importing sync.Mutex // one import at a time: epochs are numbered
 	stating   sync.Mutex // while an epoch is appended, and from looking for the newest ones to appending the batch that names them
 	granting  sync.Mutex // from looking for an agreement or policy of that name to appending it: one offer, one agreement
+	noting    sync.Mutex // from looking whether a promise is known as broken to its journal frame: each is noted once
 	// ending is held for reading from the last look at a right until the receipt is on disk, and for writing while a revocation is
 	// appended: a right ends at one point of time for all answers.
 	ending sync.RWMutex
@@ -59,6 +62,8 @@ type Holder struct {
 	answers  map[receipt.Hash]*stored
 	ids      map[queryID]receipt.Hash // digest of the one query that may bear the id
 	inflight map[receipt.Hash]chan struct{}
+	broken   map[receipt.Hash]string // promises of this member that were not kept in time, by receipt: why
+	checked  uint64                  // promises of this beat and earlier ones were looked after
 	budgets  map[uint64]agreement.Budget
 	mappings map[string]*schema.Mapping // how each dataset's source file is read
 	now      time.Time                  // the ledger's time, never going back
@@ -93,6 +98,7 @@ type answerRecord struct {
 	Agreement *uint64      `json:"agreement,omitempty"` // charged, if any
 	Subject   []byte       `json:"subject,omitempty"`   // subject key, if charged
 	Reply     []byte       `json:"reply"`               // as bytes: an encoder must not respell it
+	traceRecord
 }
 
 type budgetRecord struct {
@@ -110,7 +116,7 @@ func New(opts Options) *Holder {
 	return &Holder{
 		opts: opts, meter: agreement.NewMeter(), answers: map[receipt.Hash]*stored{}, ids: map[queryID]receipt.Hash{},
 		inflight: map[receipt.Hash]chan struct{}{}, budgets: map[uint64]agreement.Budget{},
-		mappings: map[string]*schema.Mapping{},
+		mappings: map[string]*schema.Mapping{}, broken: map[receipt.Hash]string{},
 	}
 }
 
@@ -131,6 +137,8 @@ func (h *Holder) Replay(kind string, payload []byte) error {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.budgets[r.Accept] = r.Budget
+	case KindBroken:
+		return h.replayBroken(payload)
 	case KindMapping:
 		var r mappingRecord
 		if err := json.Unmarshal(payload, &r); err != nil {

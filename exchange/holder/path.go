@@ -10,7 +10,7 @@ import (
 )
 
 // ReceiptPath shows that a promise of this member was kept. Before its batch is final it returns a RequestError to retry.
-func (h *Holder) ReceiptPath(_ context.Context, _ string, request []byte) ([]byte, error) {
+func (h *Holder) ReceiptPath(_ context.Context, from string, request []byte) ([]byte, error) {
 	var r bundle.ReceiptRequest
 	if err := entry.DecodeStrict(request, bundle.MaxQuery, &r); err != nil {
 		return nil, requestError(CodeMalformed, false, "reading a receipt request: %w", err)
@@ -22,6 +22,11 @@ func (h *Holder) ReceiptPath(_ context.Context, _ string, request []byte) ([]byt
 	var p receipt.Promise
 	if err := r.Promise.Open(key, bundle.LabelPromise, &p); err != nil {
 		return nil, requestError(CodeSignature, false, "this member did not sign that promise: %w", err)
+	}
+	if r.Broken {
+		if err := h.complain(from, &p); err != nil {
+			return nil, err
+		}
 	}
 	head, ok := h.opts.Ledger.Final(h.origin())
 	if !ok {

@@ -58,6 +58,7 @@ func (h *Holder) recordRefusal(j *job, code string) ([]byte, error) {
 func (h *Holder) record(j *job, outcome string, answer receipt.Hash, finish func(bundle.Signed, receipt.Hash) *bundle.Reply) ([]byte, error) {
 	r := &answerRecord{ID: j.query.ID, Query: j.digest, Expires: entry.FormatTime(j.expires), Policy: j.query.Policy,
 		Requester: j.query.Requester, Outcome: outcome}
+	r.traceRecord = h.traceOf(j, answer)
 	h.mu.Lock()
 	now := h.now
 	h.mu.Unlock()

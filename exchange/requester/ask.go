@@ -50,6 +50,7 @@ type Result struct {
 	Message  string         `json:"message,omitempty"`  // what to do about a refusal
 	Rejected string         `json:"rejected,omitempty"` // reason code for which an answer was not believed
 	Broken   bool           `json:"broken,omitempty"`   // the receipt promise was not kept by its deadline
+	Logged   bool           `json:"logged,omitempty"`   // the receipt of the answer or refusal is shown under its batch
 	Timing   Timing         `json:"timing"`
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/grille-gateway/grille/exchange/agreement"
 	"github.com/grille-gateway/grille/exchange/bundle"
 	"github.com/grille-gateway/grille/exchange/receipt"
+	"github.com/grille-gateway/grille/exchange/trace"
 	"github.com/grille-gateway/grille/ledger"
 	"github.com/grille-gateway/grille/ledger/entry"
 	"github.com/grille-gateway/grille/ledger/network"
@@ -42,6 +43,8 @@ type Options struct {
 	Peer     Peer
 	Now      func() time.Time
 	Logger   *slog.Logger
+	// Broken, if set, is told once of each promise that a holder did not keep in time, for metrics.
+	Broken func(holder string)
 }
 
 // A Requester asks. It is safe for concurrent use. What it must remember is in the journal; Replay takes it back.
@@ -52,7 +55,8 @@ type Requester struct {
 
 	mu      sync.Mutex // guards what follows
 	cases   map[string]*asked
-	order   []string // ids, oldest first
+	order   []string        // ids, oldest first
+	broken  map[string]bool // ids whose promise was not kept in time
 	budgets map[string]agreement.Budget
 }
 
@@ -68,6 +72,7 @@ type asked struct {
 	logged   *bundle.ReceiptInclude
 	missed   bool // the batch was not final by the promise's deadline
 	unproved bool // it was, and the holder does not show the receipt under it
+	told     int  // how often the holder was told of a missed batch
 }
 
 // settle takes a result, unless there is one that was believed: no later reply takes its place.
@@ -83,6 +88,7 @@ const (
 	KindResult = "requester.result"
 	KindLogged = "requester.logged"
 	KindOffer  = "requester.offer"
+	KindBroken = "requester.broken"
 )
 
 type sentRecord struct {
@@ -115,6 +121,12 @@ type loggedRecord struct {
 	Receipt []byte `json:"receipt"` // encoded bundle.ReceiptInclude
 }
 
+// brokenRecord notes a promise that was not kept in time. A path that is shown later ends "unproved", but not "missed".
+type brokenRecord struct {
+	ID  string `json:"id"`
+	How string `json:"how"` // trace.BrokenMissed or trace.BrokenUnproved
+}
+
 type offerRecord struct {
 	Commitment string           `json:"commitment"`
 	Budget     agreement.Budget `json:"budget"`
@@ -136,7 +148,7 @@ var (
 
 // New makes a requester with nothing remembered.
 func New(opts Options) *Requester {
-	return &Requester{opts: opts, cases: map[string]*asked{}, budgets: map[string]agreement.Budget{}}
+	return &Requester{opts: opts, cases: map[string]*asked{}, broken: map[string]bool{}, budgets: map[string]agreement.Budget{}}
 }
 
 // Replay takes back one journal payload of this package's kinds.
@@ -163,7 +175,16 @@ func (r *Requester) Replay(kind string, payload []byte) error {
 		if json.Unmarshal(payload, &s) != nil || r.cases[s.ID] == nil || json.Unmarshal(s.Receipt, &include) != nil {
 			return bad()
 		}
-		r.cases[s.ID].logged = &include
+		r.cases[s.ID].logged, r.cases[s.ID].unproved = &include, false
+		r.recount(r.cases[s.ID])
+	case KindBroken:
+		var s brokenRecord
+		if json.Unmarshal(payload, &s) != nil || r.cases[s.ID] == nil {
+			return bad()
+		}
+		a := r.cases[s.ID]
+		a.missed, a.unproved = a.missed || s.How == trace.BrokenMissed, a.unproved || s.How == trace.BrokenUnproved
+		r.recount(a)
 	case KindOffer:
 		var s offerRecord
 		if json.Unmarshal(payload, &s) != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/grille-gateway/grille/exchange/bundle"
 	"github.com/grille-gateway/grille/exchange/receipt"
+	"github.com/grille-gateway/grille/exchange/trace"
 	"github.com/grille-gateway/grille/ledger"
 	"github.com/grille-gateway/grille/ledger/entry"
 )
@@ -28,7 +29,7 @@ func (r *Requester) Result(id string) (*Result, error) {
 
 func (a *asked) describe() *Result {
 	result := &Result{ID: a.sent.ID, Holder: a.sent.Holder, Policy: a.sent.Policy, Version: a.sent.Version,
-		Purpose: a.sent.Purpose, Issued: a.sent.Issued, State: StateSent, Broken: a.missed || a.unproved}
+		Purpose: a.sent.Purpose, Issued: a.sent.Issued, State: StateSent, Broken: a.missed || a.unproved, Logged: a.logged != nil}
 	if a.result == nil {
 		return result
 	}
@@ -185,20 +186,28 @@ func (r *Requester) follow(ctx context.Context, a *asked, silent bool) error {
 	}
 	_, index, ok := r.opts.Ledger.View(origin, head.Size).Batch(p.Beat)
 	if !ok {
-		return r.late(a, &p, head, &a.missed, "receipt promise broken: no batch by its deadline", receipt.ErrOpenBeat)
+		err := r.late(a, &p, head, trace.BrokenMissed, receipt.ErrOpenBeat)
+		if errors.Is(err, receipt.ErrBroken) && !silent && a.told < maxComplaints { // this goroutine alone follows this member
+			a.told++
+			_ = r.fetch(ctx, a, &p, index, signed) // for the holder to know; there is no path to get yet
+		}
+		return err
 	}
 	err = errSilent
 	if !silent {
 		err = r.fetch(ctx, a, &p, index, signed)
 	}
 	if err != nil { // downtime excuses nothing
-		return r.late(a, &p, head, &a.unproved, "receipt promise broken: not shown to be under its batch", err)
+		return r.late(a, &p, head, trace.BrokenUnproved, err)
 	}
 	return nil
 }
 
 func (r *Requester) fetch(ctx context.Context, a *asked, p *receipt.Promise, index uint64, signed *bundle.Signed) error {
-	request, err := bundle.Encode(&bundle.ReceiptRequest{Promise: *signed})
+	r.mu.Lock()
+	broken := a.missed || a.unproved
+	r.mu.Unlock()
+	request, err := bundle.Encode(&bundle.ReceiptRequest{Promise: *signed, Broken: broken})
 	if err != nil {
 		return err
 	}
@@ -223,7 +232,7 @@ func promiseOf(reply *bundle.Reply) *bundle.Signed {
 
 // late reports, once, a promise that was not kept by its deadline. That it is over is known from the holder's own log, or from this
 // member's clock when the log is silent.
-func (r *Requester) late(a *asked, p *receipt.Promise, head ledger.Head, flag *bool, message string, cause error) error {
+func (r *Requester) late(a *asked, p *receipt.Promise, head ledger.Head, how string, cause error) error {
 	deadline, err := entry.ParseTime(p.Deadline)
 	if err != nil {
 		return err
@@ -235,14 +244,39 @@ func (r *Requester) late(a *asked, p *receipt.Promise, head ledger.Head, flag *b
 	if !median.After(deadline) && !r.opts.Now().After(deadline.Add(bundle.Window(r.opts.Config))) {
 		return cause
 	}
-	r.mu.Lock()
-	first := !*flag
-	*flag = true
-	r.mu.Unlock()
-	if first {
-		r.opts.Logger.Error(message, slog.String("peer", a.sent.Holder), slog.Uint64("beat", p.Beat))
+	if err := r.noteBroken(a, p, how); err != nil {
+		return err
 	}
 	return fmt.Errorf("following a promise: %w: %w", receipt.ErrBroken, cause)
+}
+
+// maxComplaints is how often a holder is told that a promise has no batch. It may be down, and its own restart finds out as well.
+const maxComplaints = 8
+
+// noteBroken journals, once, that a promise was not kept in time, and tells the operator.
+func (r *Requester) noteBroken(a *asked, p *receipt.Promise, how string) error {
+	flag, message := &a.missed, "receipt promise broken: no batch by its deadline"
+	if how == trace.BrokenUnproved {
+		flag, message = &a.unproved, "receipt promise broken: not shown to be under its batch"
+	}
+	r.mu.Lock() // against readers: one goroutine follows this promise
+	known, first := *flag, !a.missed && !a.unproved
+	r.mu.Unlock()
+	if known {
+		return nil
+	}
+	if err := r.opts.Book.Keep(KindBroken, brokenRecord{ID: a.sent.ID, How: how}); err != nil {
+		return fmt.Errorf("noting a broken promise: %w", err)
+	}
+	r.mu.Lock()
+	*flag = true
+	r.recount(a)
+	r.mu.Unlock()
+	r.opts.Logger.Error(message, slog.String("peer", a.sent.Holder), slog.Uint64("beat", p.Beat))
+	if first && r.opts.Broken != nil {
+		r.opts.Broken(a.sent.Holder)
+	}
+	return nil
 }
 
 // settle checks a path, which must lead to the one batch of its beat that counts, and keeps it with the answer.
@@ -263,5 +297,6 @@ func (r *Requester) settle(a *asked, p *receipt.Promise, index uint64, data []by
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	a.logged, a.unproved = include, false
+	r.recount(a)
 	return nil
 }

@@ -116,14 +116,14 @@ func (g *Gateway) Answers(limit int) []api.AnswerSummary {
 		case r.Rejected != "":
 			s.Outcome = "rejected: " + r.Rejected
 		case r.Refusal != "":
-			s.Outcome = "refused: " + r.Refusal
+			s.Outcome, s.Receipt = "refused: "+r.Refusal, "promised"
 		case r.Report != nil:
 			s.Outcome, s.Receipt = r.Verdict, "promised"
 		}
 		switch {
 		case r.Broken:
 			s.Receipt = "broken"
-		case r.State == requester.StateReceipted:
+		case r.Logged:
 			s.Receipt = "logged"
 		}
 		list = append(list, s)
