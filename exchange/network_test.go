@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/grille-gateway/grille/exchange/dataset"
 	"github.com/grille-gateway/grille/exchange/holder"
 	"github.com/grille-gateway/grille/exchange/journal"
+	"github.com/grille-gateway/grille/exchange/officer"
 	"github.com/grille-gateway/grille/exchange/policy"
 	"github.com/grille-gateway/grille/exchange/receipt"
 	"github.com/grille-gateway/grille/exchange/requester"
@@ -96,6 +98,7 @@ type member struct {
 	pool      *prover.Pool
 	holder    *holder.Holder
 	requester *requester.Requester
+	officer   *officer.Officer
 	stop      context.CancelFunc
 	done      sync.WaitGroup
 	// intercept, if set, stands between a requester and this member as holder; path does where it shows a receipt.
@@ -105,6 +108,8 @@ type member struct {
 	// sealing, if set, is called before a frame of this member's journal is sealed; appending stands between book and journal.
 	sealing   func()
 	appending func(j receipt.Journal) receipt.Journal
+	mute      atomic.Bool // no batch of receipts is logged
+	unkept    atomic.Bool // nothing new is taken into the journal
 }
 
 // sealer is a member's vault with a hook.
@@ -116,6 +121,9 @@ type sealer struct {
 func (s sealer) Seal(purpose string, ad, plaintext []byte) ([]byte, error) {
 	if s.m.sealing != nil {
 		s.m.sealing()
+	}
+	if s.m.unkept.Load() {
+		return nil, errors.New("nothing is sealed")
 	}
 	return s.Vault.Seal(purpose, ad, plaintext)
 }
@@ -229,6 +237,9 @@ func (m *member) start() {
 	m.book = receipt.New(receipt.Options{Member: m.name, Beat: bundle.BeatLength(w.config), Secret: receipt.Sum("test", []byte(m.name)),
 		Seal: sealer{v, m}, Now: w.now, Logger: logger,
 		Publish: func(ctx context.Context, beat uint64, root receipt.Hash) error {
+			if m.mute.Load() {
+				return errors.New("muted")
+			}
 			return m.holder.PublishBatch(ctx, beat, root)
 		},
 		LastPublished: func() (uint64, bool) { return m.lastBeat() }})
@@ -246,9 +257,11 @@ func (m *member) start() {
 	replica.Replica = m.ledger
 	m.requester = requester.New(requester.Options{Config: w.config, Member: m.name, Key: m.query, Ledger: m.ledger, Book: m.book,
 		Verifier: &replica, Peer: wire{m}, Now: w.now, Logger: logger})
+	m.officer = officer.New(officer.Options{Config: w.config, Member: m.name, Key: m.query, Ledger: m.ledger, Book: m.book,
+		Holder: m.holder, Requester: m.requester, Now: w.now, Logger: logger})
 	m.journal, err = journal.Open(filepath.Join(m.dir, "journal"), func(frame []byte) error {
 		return m.book.Replay(frame, func(kind string, payload []byte) error {
-			return errors.Join(m.holder.Replay(kind, payload), m.requester.Replay(kind, payload))
+			return errors.Join(m.holder.Replay(kind, payload), m.requester.Replay(kind, payload), m.officer.Replay(kind, payload))
 		})
 	})
 	must(err)
