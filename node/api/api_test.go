@@ -75,6 +75,10 @@ func (f *fake) Reject(context.Context, Reference, string) (Published, error) {
 	return Published{2}, nil
 }
 func (f *fake) Revoke(context.Context, uint64, string) (Published, error) { return Published{3}, nil }
+func (f *fake) Receipts(ReceiptQuery) ([]ReceiptSummary, error)           { return nil, nil }
+func (f *fake) ExportReceipts(ReceiptExport) ([]byte, error)              { return []byte("{}"), nil }
+func (f *fake) IssueToken(TokenRequest) (Token, error)                    { return Token{Token: "t"}, nil }
+func (f *fake) SubjectLog(LogRequest) ([]byte, error)                     { return []byte("{}"), nil }
 func (f *fake) Entries(EntryQuery) (*EntryPage, error)                    { return &EntryPage{}, nil }
 func (f *fake) Entry(string, uint64) (*Entry, error)                      { return &Entry{}, nil }
 func (f *fake) End(string) (*End, error)                                  { return &End{}, nil }
@@ -209,6 +213,11 @@ func TestNothingIsEchoed(t *testing.T) {
 		{"wait", "POST", "/v1/queries", "application/json", question + `,"wait":"` + secret + `"}`},
 		{"internal", "POST", "/v1/queries", "application/json", question + `}`},
 		{"content type", "POST", "/v1/queries", "text/" + secret, question + `}`},
+		{"token for a number", "POST", "/v1/person-log/tokens", "application/json", `{"subject":7704159913,"hours":1}`},
+		{"token for too long", "POST", "/v1/person-log/tokens", "application/json", `{"subject":"` + secret + `","hours":7704159913}`},
+		{"token of a list", "POST", "/v1/person-log", "application/json", `{"token":["` + secret + `"]}`},
+		{"part", "GET", "/v1/receipts?role=" + secret, "", ""},
+		{"receipts of a person", "GET", "/v1/receipts/export?subject=" + secret, "", ""},
 		{"query parameter", "GET", "/v1/policies?subject=" + secret, "", ""},
 		{"query value", "GET", "/v1/ledger/entries?limit=" + secret, "", ""},
 		{"pattern", "GET", "/v1/ledger/entries?kind=" + secret, "", ""},
@@ -338,6 +347,11 @@ func TestDocumentsAndAgreements(t *testing.T) {
 		{"/v1/agreements/accept", "application/json", `{"origin":"demo/GOV/tax/log/1","index":3}`, 409},
 		{"/v1/agreements/reject", "application/json", `{"origin":"demo/GOV/tax/log/1","index":3,"reason":"no"}`, 201},
 		{"/v1/agreements/revoke", "application/json", `{"accept":3,"reason":"no"}`, 201},
+		{"/v1/person-log/tokens", "application/json", `{"subject":"P-1","hours":24}`, 201},
+		{"/v1/person-log/tokens", "application/json", `{"subject":"P-1","hours":0}`, 422},
+		{"/v1/person-log/tokens", "application/json", `{"subject":"P-1","hours":745}`, 422},
+		{"/v1/person-log", "application/json", `{"token":"t"}`, 200},
+		{"/v1/person-log", "application/json", `{"token":""}`, 422},
 	} {
 		if w := r.do(t, "POST", c.target, c.kind, c.body); w.Code != c.want {
 			t.Errorf("%s %.40s: %d %s", c.target, c.body, w.Code, w.Body)
@@ -357,7 +371,7 @@ func TestReadyTellsWhyNot(t *testing.T) {
 
 func TestListsAreNeverNull(t *testing.T) {
 	r := newRig(t, &fake{}, nil)
-	for _, target := range []string{"/v1/answers", "/v1/datasets", "/v1/policies", "/v1/agreements", "/v1/ledger/entries", "/v1/ledger/heads"} {
+	for _, target := range []string{"/v1/answers", "/v1/datasets", "/v1/policies", "/v1/agreements", "/v1/receipts", "/v1/ledger/entries", "/v1/ledger/heads"} {
 		if w := r.do(t, "GET", target, "", ""); w.Code != 200 || strings.Contains(w.Body.String(), "null") {
 			t.Errorf("%s: %d %s", target, w.Code, w.Body)
 		}

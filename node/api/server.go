@@ -66,6 +66,7 @@ func New(o Options) (*Server, error) {
 	s.registerLedger()
 	s.registerSuccession()
 	s.registerStatus()
+	s.registerReceipts()
 	if err := s.registerSpecification(mux); err != nil {
 		return nil, err
 	}

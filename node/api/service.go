@@ -33,6 +33,13 @@ type Gateway interface {
 	Reject(ctx context.Context, offer Reference, reason string) (Published, error)
 	Revoke(ctx context.Context, accept uint64, reason string) (Published, error)
 
+	// Receipts lists what was asked and answered; ExportReceipts writes it to a signed file with inclusion proofs.
+	Receipts(q ReceiptQuery) ([]ReceiptSummary, error)
+	ExportReceipts(e ReceiptExport) ([]byte, error)
+	// IssueToken makes a one-time token for the queries about one person, SubjectLog redeems it.
+	IssueToken(r TokenRequest) (Token, error)
+	SubjectLog(r LogRequest) ([]byte, error)
+
 	Entries(q EntryQuery) (*EntryPage, error)
 	Entry(origin string, index uint64) (*Entry, error)
 	Heads() []Head
@@ -336,6 +343,8 @@ type Status struct {
 	ProverRunning    int       `json:"prover_running"`
 	BeatSeconds      int       `json:"beat_seconds"`
 	FreshnessSeconds int       `json:"freshness_seconds"`
+	BrokenPromises   int       `json:"broken_promises" doc:"Receipt promises of this gateway that were not kept in time"`
+	BrokenToUs       int       `json:"broken_promises_to_us" doc:"Receipt promises of holders to this gateway that were not kept in time; GET /v1/receipts?broken=true lists both"`
 	Witnesses        []Witness `json:"witnesses,omitempty" doc:"Witnesses outside the network that cosign this member's log; they count to no quorum"`
 }
 

@@ -16,8 +16,8 @@ import (
 	"github.com/grille-gateway/grille/node/api"
 )
 
-// MaxReply bounds a gateway's answer in bytes: a page of a thousand entries without content, or a hundred with.
-const MaxReply = 16 << 20
+// MaxReply bounds a gateway's answer in bytes: the largest file of receipts (trace.MaxFile).
+const MaxReply = 32 << 20
 
 // ErrUnreachable reports that nothing answered at the gateway's address: is it running?
 var ErrUnreachable = errors.New("no gateway answers")

@@ -22,6 +22,7 @@ import (
 	"github.com/grille-gateway/grille/exchange/dataset"
 	"github.com/grille-gateway/grille/exchange/holder"
 	"github.com/grille-gateway/grille/exchange/journal"
+	"github.com/grille-gateway/grille/exchange/officer"
 	"github.com/grille-gateway/grille/exchange/receipt"
 	"github.com/grille-gateway/grille/exchange/requester"
 	"github.com/grille-gateway/grille/exchange/vault"
@@ -70,6 +71,7 @@ type Gateway struct {
 	book      *receipt.Book
 	holder    *holder.Holder
 	requester *requester.Requester
+	officer   *officer.Officer
 	metrics   *metrics.Metrics
 	gossip    *gossip.Gossip
 	api       *api.Server
@@ -167,17 +169,19 @@ func (g *Gateway) openExchange(f config.Folder, chain *network.Chain) error {
 	g.metrics = metrics.New(g.version)
 	g.holder = holder.New(holder.Options{Config: g.network, Member: g.member.Name, Key: g.keys.Query, Circuit: g.circuit.CircuitID,
 		Ledger: g.ledger, Datasets: g.datasets, Prover: g.pool, Book: g.book, Now: g.now, Logger: g.log,
-		Budget: g.askBudget, Observe: g.observe})
+		Budget: g.askBudget, Observe: g.observe, Broken: func(peer string) { g.metrics.PromiseBroken(metrics.SideOwn, peer) }})
 	proofs, err := prover.NewVerifier(g.proving.VerifyingKey())
 	if err != nil {
 		return err
 	}
 	g.requester = requester.New(requester.Options{Config: g.network, Member: g.member.Name, Key: g.keys.Query, Ledger: g.ledger,
 		Book: g.book, Verifier: &bundle.Verifier{Config: g.network, Chain: chain, Proofs: proofs, Replica: g.ledger}, Peer: wire{g},
-		Now: g.now, Logger: g.log})
+		Now: g.now, Logger: g.log, Broken: func(holder string) { g.metrics.PromiseBroken(metrics.SideHolder, holder) }})
+	g.officer = officer.New(officer.Options{Config: g.network, Member: g.member.Name, Key: g.keys.Query, Ledger: g.ledger, Book: g.book,
+		Holder: g.holder, Requester: g.requester, Now: g.now, Logger: g.log})
 	g.journal, err = journal.Open(f.Path("journal/book"), func(frame []byte) error {
 		return g.book.Replay(frame, func(kind string, payload []byte) error {
-			return errors.Join(g.holder.Replay(kind, payload), g.requester.Replay(kind, payload))
+			return errors.Join(g.holder.Replay(kind, payload), g.requester.Replay(kind, payload), g.officer.Replay(kind, payload))
 		})
 	})
 	if err != nil {
@@ -286,6 +290,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 	})
 	loops.Go(func() { g.follow(behind) })
+	loops.Go(func() { g.oversee(behind) })
 	loops.Go(func() {
 		if err := g.watch(behind); err != nil {
 			stop(err)

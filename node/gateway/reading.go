@@ -157,6 +157,7 @@ func (g *Gateway) Status() api.Status {
 	}
 	s.ProverQueued, s.ProverRunning = g.pool.Depth()
 	s.Witnesses = g.outsideStatus()
+	s.BrokenPromises, s.BrokenToUs = g.holder.Broken(), g.requester.Broken()
 	clock := g.ledger.Clock()
 	s.ClockKnown, s.ClockOffset, s.ClockSkewed = clock.Known, clock.Offset.Seconds(), clock.Skewed
 	for _, origin := range g.ledger.Origins() {
@@ -226,6 +227,8 @@ func (g *Gateway) gauges() metrics.Gauges {
 		ProverRunning: func() int { _, running := g.pool.Depth(); return running },
 		PeersUp:       g.peersUp,
 		HeadAge:       g.headAge,
+		BrokenOwn:     g.holder.Broken,
+		BrokenToUs:    g.requester.Broken,
 		LogSizes: func() map[string]uint64 {
 			sizes := map[string]uint64{}
 			for _, h := range g.ledger.Heads() {

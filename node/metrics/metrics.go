@@ -21,6 +21,8 @@ type Gauges struct {
 	PeersUp       func() int
 	LogSizes      func() map[string]uint64 // member -> final entries of its log
 	HeadAge       func() time.Duration     // of our own newest quorum; negative: none yet
+	BrokenOwn     func() int               // receipt promises of this member that were not kept in time
+	BrokenToUs    func() int               // those of holders to this member
 }
 
 // Metrics is one gateway's registry. Its methods are safe for concurrent use.
@@ -34,6 +36,7 @@ type Metrics struct {
 	finality prometheus.Histogram
 	outside  *prometheus.CounterVec
 	public   *prometheus.CounterVec
+	broken   *prometheus.CounterVec
 }
 
 // New makes a registry of its own, so that several gateways in one process do not mix.
@@ -57,10 +60,12 @@ func New(version string) *Metrics {
 		Help: "Requests to outside witnesses, by witness and whether they cosigned."}, []string{"witness", "outcome"})
 	m.public = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grille_public_requests_total",
 		Help: "Requests of strangers for the logs, by resource and HTTP status."}, []string{"resource", "status"})
+	m.broken = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "grille_promises_broken_total",
+		Help: "Receipt promises found broken since the start, by whose they were (own, holder) and the other member."}, []string{"side", "member"})
 	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "grille_info", Help: "Always 1.",
 		ConstLabels: prometheus.Labels{"version": version}})
 	info.Set(1)
-	m.registry.MustRegister(m.answers, m.asked, m.refusals, m.proving, m.asking, m.finality, m.outside, m.public, info,
+	m.registry.MustRegister(m.answers, m.asked, m.refusals, m.proving, m.asking, m.finality, m.outside, m.public, m.broken, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -73,6 +78,9 @@ func (m *Metrics) Watch(g Gauges) {
 		gauge("grille_peers_up", "Members that are connected.", func() float64 { return float64(g.PeersUp()) }),
 		gauge("grille_head_age_seconds", "Age of this member's newest quorum of cosignatures; -1: none yet.",
 			func() float64 { return max(-1, g.HeadAge().Seconds()) }),
+		gauge("grille_broken_promises_own", "Receipt promises of this member that were not kept in time, ever.", func() float64 { return float64(g.BrokenOwn()) }),
+		gauge("grille_broken_promises_to_us", "Receipt promises of holders to this member that were not kept in time, ever.",
+			func() float64 { return float64(g.BrokenToUs()) }),
 		&logSizes{read: g.LogSizes},
 	)
 }
@@ -110,6 +118,15 @@ func (m *Metrics) Asked(holder, policy, outcome string, took time.Duration) {
 	m.asked.WithLabelValues(holder, policy, outcome).Inc()
 	m.asking.Observe(took.Seconds())
 }
+
+// Whose promise was broken.
+const (
+	SideOwn    = "own"
+	SideHolder = "holder"
+)
+
+// PromiseBroken counts a receipt promise that was not kept in time; member is the other party.
+func (m *Metrics) PromiseBroken(side, member string) { m.broken.WithLabelValues(side, member).Inc() }
 
 // Final records how long finality took.
 func (m *Metrics) Final(took time.Duration) { m.finality.Observe(took.Seconds()) }
