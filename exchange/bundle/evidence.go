@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/grille-gateway/grille/exchange/receipt"
 	"github.com/grille-gateway/grille/ledger"
 )
 
@@ -40,4 +41,19 @@ func IncludeAll(log *ledger.Store, h *Header) ([]Entry, error) {
 		entries = append(entries, e)
 	}
 	return entries, nil
+}
+
+// LabelEvidence begins what EvidenceDigest hashes.
+const LabelEvidence = "grille/v1/evidence"
+
+// EvidenceDigest identifies an answer with its evidence: all of a bundle but the opening, which is for the two parties alone, and the
+// receipt's path, which is there once the promise was kept.
+func (b *Bundle) EvidenceDigest() (receipt.Hash, error) {
+	bare := *b
+	bare.Opening, bare.Receipt = nil, nil
+	data, err := Encode(&bare)
+	if err != nil {
+		return receipt.Hash{}, err
+	}
+	return receipt.Sum(LabelEvidence, data), nil
 }

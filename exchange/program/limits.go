@@ -13,7 +13,7 @@ const (
 	MaxChecks      = 12              // checks of a program: 3^12 combinations of verdicts are looked through in under a second
 	MaxRule        = 4096            // characters of a rule
 	MaxApplication = 256             // bytes of an application's id
-	MaxReason      = 4096            // bytes of a reason that a person gives
+	MaxReason      = 1024            // bytes of a reason that a person gives
 	MaxOfficer     = 256             // bytes of an officer's reference
 	MaxRounds      = 16              // decisions of one case: the first one and those that contests led to
 	// MaxDecision bounds a decision document: a bundle for each check, and two entries with their paths.

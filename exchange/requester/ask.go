@@ -110,7 +110,7 @@ func (r *Requester) sign(question Question) (*sentRecord, error) {
 		return nil, err
 	}
 	return &sentRecord{ID: q.ID, Holder: q.Holder, Policy: q.Policy, Version: q.PolicyVersion,
-		Purpose: q.Purpose, Issued: q.Issued, Query: signed, Expires: q.Expires, Opening: *opening}, nil
+		Purpose: q.Purpose, Issued: q.Issued, Query: signed, Expires: q.Expires, Case: q.Case, Opening: *opening}, nil
 }
 
 // Draft checks the question against the holder's log and makes its query, with a new id, nonce and tag. Nothing is kept or sent.

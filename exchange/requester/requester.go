@@ -55,8 +55,9 @@ type Requester struct {
 
 	mu      sync.Mutex // guards what follows
 	cases   map[string]*asked
-	order   []string        // ids, oldest first
-	broken  map[string]bool // ids whose promise was not kept in time
+	order   []string          // ids, oldest first
+	broken  map[string]bool   // ids whose promise was not kept in time
+	refs    map[string]string // the newest query's id by its case reference
 	budgets map[string]agreement.Budget
 }
 
@@ -101,6 +102,7 @@ type sentRecord struct {
 	Query   bundle.Signed  `json:"query"`
 	Opening bundle.Opening `json:"opening"`
 	Expires string         `json:"expires"`
+	Case    string         `json:"case,omitempty"`
 	// This member's own receipt of having asked, under its own beat, and the salt that opens it for an officer.
 	Receipt receipt.Promise `json:"receipt"`
 	Salt    receipt.Hash    `json:"salt"`
@@ -148,7 +150,7 @@ var (
 
 // New makes a requester with nothing remembered.
 func New(opts Options) *Requester {
-	return &Requester{opts: opts, cases: map[string]*asked{}, broken: map[string]bool{}, budgets: map[string]agreement.Budget{}}
+	return &Requester{opts: opts, cases: map[string]*asked{}, refs: map[string]string{}, broken: map[string]bool{}, budgets: map[string]agreement.Budget{}}
 }
 
 // Replay takes back one journal payload of this package's kinds.
@@ -198,6 +200,9 @@ func (r *Requester) Replay(kind string, payload []byte) error {
 func (r *Requester) file(s sentRecord) {
 	r.cases[s.ID] = &asked{sent: s, turn: make(chan struct{}, 1)}
 	r.order = append(r.order, s.ID)
+	if s.Case != "" {
+		r.refs[s.Case] = s.ID
+	}
 }
 
 // Offer puts an offer on this member's log and returns its reference. The budget stays in the journal and goes to the holder

@@ -27,6 +27,15 @@ func (r *Requester) Result(id string) (*Result, error) {
 	return a.describe(), nil
 }
 
+// ByCase returns the id of the newest query with that case reference. Whoever gives each question a reference of its own finds after a
+// crash whether it was sent, and sends the same bytes again.
+func (r *Requester) ByCase(reference string) (id string, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id, ok = r.refs[reference]
+	return id, ok
+}
+
 func (a *asked) describe() *Result {
 	result := &Result{ID: a.sent.ID, Holder: a.sent.Holder, Policy: a.sent.Policy, Version: a.sent.Version,
 		Purpose: a.sent.Purpose, Issued: a.sent.Issued, State: StateSent, Broken: a.missed || a.unproved, Logged: a.logged != nil}
