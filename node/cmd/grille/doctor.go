@@ -239,6 +239,17 @@ func (d *doctor) checkGateway(ctx context.Context) {
 		return
 	}
 	d.running = true
+	if s.BrokenPromises > 0 {
+		d.add("receipts", stateWarn, "grille receipts list --broken --role answered; tell your privacy officer, and find out why the gateway was down",
+			"%d receipt promises of this gateway were not kept in time", s.BrokenPromises)
+	}
+	if s.BrokenToUs > 0 {
+		d.add("receipts", stateWarn, "grille receipts list --broken --role asked; tell your privacy officer, and ask those holders",
+			"%d receipt promises to this gateway were not kept in time", s.BrokenToUs)
+	}
+	if s.BrokenPromises+s.BrokenToUs == 0 {
+		d.add("receipts", stateOK, "", "every promised receipt was kept in time")
+	}
 	if s.Ready {
 		d.add("gateway", stateOK, "", "ready, %d of %d members connected", s.PeersUp, s.Peers)
 		return

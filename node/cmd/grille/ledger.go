@@ -218,6 +218,9 @@ func printStatus(w io.Writer, s api.Status, n api.Network) {
 	for _, origin := range s.Halted {
 		fmt.Fprintf(w, "  halted: %s, two histories of it were signed; see grille ledger evidence\n", origin)
 	}
+	if s.BrokenPromises+s.BrokenToUs > 0 {
+		fmt.Fprintf(w, "  receipt promises not kept in time: %d of this gateway, %d to it; see grille receipts list --broken\n", s.BrokenPromises, s.BrokenToUs)
+	}
 	facts(w, "clock", clock, "version", s.Version, "running since", s.Started, "log", fmt.Sprintf("%d final entries, cosigned %d s ago", s.LogSize, s.HeadAgeSeconds),
 		"prover", fmt.Sprintf("%d running, %d queued", s.ProverRunning, s.ProverQueued), "circuit", s.Circuit, "verifying key", s.VerifyingKey, "keys", s.KeyKind)
 	var rows [][]string

@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("KEYS", keys)
 			env.Setenv("CHAIN", chain)
+			env.Setenv("NETNS", os.Getenv("NETNS"))
 			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 			ports, err := freePorts(8)
 			if err != nil {
@@ -135,6 +136,13 @@ func TestExitCodes(t *testing.T) {
 		{"dataset import one", exitUsage},
 		{"init", exitUsage},
 		{"verify x", exitUsage},
+		{"receipts", exitUsage},
+		{"receipts verify", exitUsage},
+		{"receipts reconcile one", exitUsage},
+		{"receipts verify /nonexistent --network /nonexistent", exitFailed},
+		{"subject", exitUsage},
+		{"subject token P-0001", exitUsage},
+		{"subject log 0123", exitUsage},
 		{"ledger show GOV/a minus", exitUsage},
 		{"status --dir /nonexistent", exitFailed},
 		{"doctor /nonexistent", exitFailed},

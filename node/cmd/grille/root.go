@@ -126,7 +126,7 @@ func (a *app) command() *cobra.Command {
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "text", "how results are printed: text or json")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddGroup(&cobra.Group{ID: "try", Title: "Try it:"}, &cobra.Group{ID: "setup", Title: "Set up:"}, &cobra.Group{ID: "use", Title: "Use a running gateway:"},
-		&cobra.Group{ID: "check", Title: "Check:"})
+		&cobra.Group{ID: "oversee", Title: "Oversee:"}, &cobra.Group{ID: "check", Title: "Check:"})
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = group
@@ -139,6 +139,7 @@ func (a *app) command() *cobra.Command {
 	add("setup", a.initCommand(), members, a.keysCommand(), a.serveCommand())
 	add("use", a.datasetCommand(), a.policyCommand(), a.agreementCommand(), a.askCommand(), a.answerCommand(), a.ledgerCommand(),
 		a.statusCommand())
+	add("oversee", a.receiptsCommand(), a.subjectCommand())
 	add("check", a.verifyCommand(), a.doctorCommand(), a.versionCommand(), a.demoCommand())
 	a.note(root)
 	return root
