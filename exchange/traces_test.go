@@ -209,6 +209,8 @@ func TestReconcile(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.allLogged(t, civil)
+	expired := w.now().Add(3 * time.Second) // of the question whose reply was lost, and of the bare one
+	w.eventually("the files are made later", func() bool { return w.now().After(expired) })
 	w.eventually("the good answer's receipt is shown", func() bool {
 		w.members[benefits].requester.Follow(t.Context())
 		r, err := w.members[benefits].requester.Result(good.ID)

@@ -41,6 +41,7 @@ type Reconciliation struct {
 	Until       string       `json:"until,omitempty"`
 	Compared    int          `json:"compared"` // queries that one or both show
 	Agreeing    int          `json:"agreeing"`
+	Later       int          `json:"later"` // not compared: the other file was made before it could show them, or their reply
 	Differences []Difference `json:"differences"`
 }
 
@@ -48,7 +49,8 @@ type Reconciliation struct {
 var ErrReconcile = errors.New("files cannot be reconciled")
 
 // Reconcile compares a holder's receipts file with a requester's. Both must have been verified. Only queries between the two that were
-// issued in the time that both files cover are compared: the time of issue is signed by the requester and known to both.
+// issued in the time that both files cover are compared: the time of issue is signed by the requester and known to both. What one file
+// was made too early to show is counted apart.
 func Reconcile(configurations []*network.Configuration, holder, requester *File) (*Reconciliation, error) {
 	switch {
 	case holder.Kind != KindReceipts || requester.Kind != KindReceipts:
@@ -64,11 +66,21 @@ func Reconcile(configurations []*network.Configuration, holder, requester *File)
 	asked := r.between(requester, RoleAsked, holder.Member)
 	late := headTime(configurations, holder)
 	for digest, mine := range asked {
-		r.compare(mine[0], answered[digest], late)
+		switch theirs := answered[digest]; {
+		case len(theirs) == 0 && mine[0].query.Issued >= holder.Made,
+			len(theirs) > 0 && mine[0].Outcome == receipt.OutcomeAsked && mine[0].query.Expires >= requester.Made:
+			r.Later++
+		default:
+			r.compare(mine[0], theirs, late)
+		}
 		delete(answered, digest)
 	}
 	for _, theirs := range answered {
 		for _, h := range theirs {
+			if h.query.Issued >= requester.Made {
+				r.Later++
+				continue
+			}
 			r.Compared++
 			r.differ(OnlyHolder, h, h, nil)
 		}

@@ -6,10 +6,12 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/grille-gateway/grille/exchange/bundle"
+	"github.com/grille-gateway/grille/exchange/receipt"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -172,6 +174,40 @@ func TestForgedBySigner(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// TestMadeTooEarly: what a file was made too early to show is no difference; what it could have shown is one.
+func TestMadeTooEarly(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(holder, requester *File)
+		want   Reconciliation
+	}{
+		"both show both":                    {func(_, _ *File) {}, Reconciliation{Compared: 2, Agreeing: 2}},
+		"the holder's file is older":        {func(h, _ *File) { h.Made, h.Records = h.Records[1].query.Issued, h.Records[:1] }, Reconciliation{Compared: 1, Agreeing: 1, Later: 1}},
+		"the requester's file is older":     {func(_, r *File) { r.Made, r.Records = r.Records[1].query.Issued, r.Records[:1] }, Reconciliation{Compared: 1, Agreeing: 1, Later: 1}},
+		"the holder leaves one out":         {func(h, _ *File) { h.Records = h.Records[:1] }, Reconciliation{Compared: 2, Agreeing: 1}},
+		"the requester leaves one out":      {func(_, r *File) { r.Records = r.Records[1:] }, Reconciliation{Compared: 2, Agreeing: 1}},
+		"a reply may still come":            {func(_, r *File) { r.Made = r.Records[1].query.Expires; unanswered(r.Records[1]) }, Reconciliation{Compared: 1, Agreeing: 1, Later: 1}},
+		"no reply, and none can come":       {func(_, r *File) { unanswered(r.Records[1]) }, Reconciliation{Compared: 2, Agreeing: 1}},
+		"the time of neither holds any":     {func(h, r *File) { h.Since, r.Until = "2100-01-01T00:00:00Z", "2099-01-01T00:00:00Z" }, Reconciliation{}},
+		"the holder shows another's answer": {func(h, _ *File) { h.Records[0].promise.Receipt[0] ^= 1 }, Reconciliation{Compared: 2, Agreeing: 1}},
+	} {
+		x := newExchanged(t)
+		h, r := x.sides[holder], x.sides[requester]
+		for _, rec := range append(slices.Clone(h.Records), r.Records...) {
+			x.check(rec.Read())
+		}
+		c.change(h, r)
+		got, err := Reconcile(x.all(), h, r)
+		x.check(err)
+		if got.Compared != c.want.Compared || got.Agreeing != c.want.Agreeing || got.Later != c.want.Later || len(got.Differences) != got.Compared-got.Agreeing {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+func unanswered(r *Record) {
+	r.Outcome, r.Code, r.Refusal, r.Promise, r.Path = receipt.OutcomeAsked, "", nil, nil, nil
 }
 
 // FuzzVerify: nothing that is read makes it panic, and what is read has one encoding.

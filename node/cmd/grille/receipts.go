@@ -277,11 +277,11 @@ func (a *app) reconcile(all []*network.Configuration, files [2]*trace.File) erro
 	}
 	err := a.print(map[string]any{"matches": differences == 0, "exchanges": both}, func(w io.Writer) {
 		for _, r := range both {
-			if r.Compared > 0 {
+			if r.Compared+r.Later > 0 {
 				printReconciliation(w, r)
 			}
 		}
-		if both[0].Compared+both[1].Compared == 0 {
+		if both[0].Compared+both[1].Compared+both[0].Later+both[1].Later == 0 {
 			fmt.Fprintf(w, "Neither %s nor %s shows a query between the two.\n", files[0].Member, files[1].Member)
 		}
 	})
@@ -293,7 +293,11 @@ func (a *app) reconcile(all []*network.Configuration, files [2]*trace.File) erro
 
 func printReconciliation(w io.Writer, r *trace.Reconciliation) {
 	fmt.Fprintf(w, "%s asked %s: %d queries compared, %d agree\n", r.Requester, r.Holder, r.Compared, r.Agreeing)
-	facts(w, "from", r.Since, "until", r.Until)
+	later := ""
+	if r.Later > 0 {
+		later = fmt.Sprintf("%d: one of the files was made too early to show them", r.Later)
+	}
+	facts(w, "from", r.Since, "until", r.Until, "not compared", later)
 	var rows [][]string
 	for _, d := range r.Differences {
 		rows = append(rows, []string{d.Kind, d.Issued, fmt.Sprintf("%s/%d", d.Policy, d.Version), d.Purpose, orNone(d.Holder), orNone(d.Requester), d.ID})
