@@ -36,7 +36,11 @@ func (w *world) claim(change func(*bundle.Header)) *bundle.Bundle {
 // draft makes the query of a lie. Where the requester will not, it respells its last one for now.
 func (w *world) draft() (*bundle.Query, *bundle.Opening) {
 	w.t.Helper()
-	q, opening, err := w.members[benefits].requester.Draft(w.question("P-0001"))
+	question := w.question("P-0001")
+	if w.asking != nil {
+		w.asking(&question)
+	}
+	q, opening, err := w.members[benefits].requester.Draft(question)
 	if err == nil {
 		w.drafted, w.opening = *q, *opening
 		return q, opening

@@ -66,10 +66,11 @@ type world struct {
 	config  *network.Configuration
 	verify  *bundle.Verifier // without a replica: as a stranger
 	members map[string]*member
-	running sync.RWMutex   // held for writing while a member opens or closes, for reading while others talk to it
-	holder  string         // whom furnish and grant furnish
-	opening bundle.Opening // of the last lie
-	drafted bundle.Query   // likewise
+	running sync.RWMutex              // held for writing while a member opens or closes, for reading while others talk to it
+	holder  string                    // whom furnish and grant furnish
+	opening bundle.Opening            // of the last lie
+	drafted bundle.Query              // likewise
+	asking  func(*requester.Question) // alters the question of a lie
 	setting
 	mu     sync.Mutex
 	offset time.Duration // how far the clock is ahead
@@ -80,6 +81,9 @@ type setting struct {
 	logs    slog.Handler // of all members
 	beat    int          // seconds
 	expires string       // of the configuration
+	start   time.Time    // when the clock begins; zero: now
+	// terms, if set, alters what grant offers.
+	terms func(*entry.Terms)
 }
 
 type member struct {
@@ -147,6 +151,9 @@ func newWorldWith(t *testing.T, s setting) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, dir: t.TempDir(), members: map[string]*member{}, holder: civil, setting: s}
+	if !s.start.IsZero() {
+		w.offset = time.Until(s.start)
+	}
 	var cards []network.Card
 	for i, name := range names {
 		m := w.create(name, i)
@@ -410,10 +417,14 @@ func (w *world) grant(name, when string, perSubject, total int, disclose ...stri
 	})
 	budget, err := agreement.NewBudget(perSubject, total)
 	w.check(err)
+	terms := entry.Terms{Holder: w.holder, Policy: name, PolicyVersion: 1, Purpose: purpose, LegalBasis: basis, Disclose: disclose,
+		Expires: "2099-01-01T00:00:00Z"}
+	if w.terms != nil {
+		w.terms(&terms)
+	}
 	var offer entry.Ref
 	w.eventually("the offer is made", func() bool {
-		offer, err = w.members[benefits].requester.Offer(w.t.Context(), entry.Terms{Holder: w.holder, Policy: name, PolicyVersion: 1,
-			Purpose: purpose, LegalBasis: basis, Disclose: disclose, Expires: "2099-01-01T00:00:00Z"}, budget)
+		offer, err = w.members[benefits].requester.Offer(w.t.Context(), terms, budget)
 		return err == nil
 	})
 	var accept uint64

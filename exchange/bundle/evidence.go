@@ -31,6 +31,9 @@ func IncludeAll(log *ledger.Store, h *Header) ([]Entry, error) {
 	if h.Batch != nil {
 		indexes = append(indexes, *h.Batch)
 	}
+	if h.Next != nil {
+		indexes = append(indexes, *h.Next)
+	}
 	slices.Sort(indexes)
 	entries := make([]Entry, 0, len(indexes))
 	for _, index := range indexes {

@@ -21,9 +21,10 @@ type Header struct {
 	Origin    string       `json:"origin"`  // the holder's log
 	Size      uint64       `json:"size"`    // of the checkpoint in the bundle
 	Time      string       `json:"time"`    // the ledger's time: the median of that checkpoint's cosignature times
-	AsOf      string       `json:"as_of"`   // the date that relative dates count from, YYYY-MM-DD
+	AsOf      string       `json:"as_of"`   // the date that relative dates count from, YYYY-MM-DD: the query's, its epoch's, or the current one
 	Dataset   uint64       `json:"dataset"` // entry indexes on the holder's log
 	Epoch     uint64       `json:"epoch"`
+	Next      *uint64      `json:"next,omitempty"` // of a query for a day: the first epoch dated after it; absent: none below Size
 	Policy    uint64       `json:"policy"`
 	Agreement uint64       `json:"agreement"`
 	Batch     *uint64      `json:"batch,omitempty"` // newest receipts.batch below Size, if any: what was current at that beat

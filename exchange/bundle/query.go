@@ -36,6 +36,8 @@ type Query struct {
 	Case          string   `json:"case,omitempty"`     // the requester's own reference; not a person's name
 	Disclose      []string `json:"disclose,omitempty"` // columns whose values are asked for, sorted
 	MaxAgeSeconds int64    `json:"max_age_seconds"`    // oldest epoch accepted, at most MaxAge; 0: any
+	AsOf          string   `json:"as_of,omitempty"`    // day asked about, YYYY-MM-DD, UTC; empty: the holder's current one
+	Epoch         uint64   `json:"epoch,omitempty"`    // number of the epoch asked, instead of a day; 0: none
 	Issued        string   `json:"issued"`             // RFC 3339, UTC
 	Expires       string   `json:"expires"`            // as Issued; at most MaxLife after Issued
 }
@@ -92,6 +94,9 @@ func (q *Query) Check() error {
 		return bad("disclose", "distinct columns in order")
 	case q.MaxAgeSeconds < 0 || q.MaxAgeSeconds > MaxAge:
 		return bad("max_age_seconds", fmt.Sprintf("0 to %d", MaxAge))
+	}
+	if field, want := q.checkAsOf(); field != "" {
+		return bad(field, want)
 	}
 	if _, err := ParseElement(q.Tag); err != nil {
 		return bad("tag", "a canonical field element in hex")

@@ -17,6 +17,7 @@ const (
 	ReasonQueryTerms     Reason = "query_terms"      // the agreement does not allow what the query asks
 	ReasonHeader         Reason = "header_signature" // the holder did not sign the header, or it is for another query
 	ReasonTimes          Reason = "times"            // the cosignatures are not of the answer's time
+	ReasonAsOf           Reason = "as_of"            // the date or the epoch is not the one that was asked for
 	ReasonAge            Reason = "epoch_age"        // the epoch is older than the query accepts
 	ReasonSuperseded     Reason = "epoch_superseded" // a newer epoch stood on the log
 	ReasonNotInForce     Reason = "not_in_force"     // policy retired or agreement revoked below the header's size

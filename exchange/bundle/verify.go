@@ -56,6 +56,7 @@ type Report struct {
 	Case        string           `json:"case,omitempty"`
 	QueryID     string           `json:"query_id"`
 	AsOf        string           `json:"as_of"`
+	Epoch       uint64           `json:"epoch"` // number of the epoch answered from
 	AnsweredAt  string           `json:"answered_at"`
 	EpochTime   string           `json:"epoch_time"`
 	Disclosed   []Value          `json:"disclosed,omitempty"`
@@ -90,6 +91,7 @@ type check struct {
 	dataset   entry.DatasetDeclare
 	schema    *schema.Schema
 	epoch     entry.DatasetEpoch
+	next      *entry.DatasetEpoch
 	policy    entry.PolicyPublish
 	agreement entry.AgreementAccept
 	batch     *entry.ReceiptsBatch
@@ -129,7 +131,7 @@ func (v *Verifier) Verify(data []byte) (*Report, error) {
 	}
 	c := &check{Verifier: v.under(b.Configuration.Digest), b: b}
 	for _, step := range []func() error{
-		c.bodies, c.configuration, c.checkpoint, c.inclusions, c.references, c.querySignature, c.queryTerms, c.header, c.age,
+		c.bodies, c.configuration, c.checkpoint, c.inclusions, c.references, c.querySignature, c.queryTerms, c.header, c.asOf, c.age,
 		c.inForce, c.program, c.proof, c.promise, c.receipt, c.opening,
 	} {
 		if err := step(); err != nil {
@@ -231,6 +233,8 @@ func (c *check) references() error {
 	switch {
 	case c.epoch.Dataset != c.dataset.Dataset || c.epoch.Declare != c.h.Dataset:
 		return refuse(ReasonReference, "the epoch is of another dataset")
+	case c.next != nil && c.next.Dataset != c.dataset.Dataset:
+		return refuse(ReasonReference, "the next epoch is of another dataset")
 	case c.policy.Dataset != c.dataset.Dataset || c.policy.Declare != c.h.Dataset:
 		return refuse(ReasonReference, "the policy is for another dataset or schema")
 	case c.policy.Policy != q.Policy || c.policy.Version != q.PolicyVersion:
@@ -274,6 +278,13 @@ func (c *check) readEntries() error {
 			return err
 		}
 		c.batch = &batch
+	}
+	if c.h.Next != nil {
+		var next entry.DatasetEpoch
+		if err := into(read, *c.h.Next, &next); err != nil {
+			return err
+		}
+		c.next = &next
 	}
 	if used != len(c.b.Entries) {
 		return refuse(ReasonReference, "the bundle carries entries that the header does not name")
@@ -323,6 +334,9 @@ func (c *check) queryTerms() error {
 		if !slices.Contains(t.Disclose, column) {
 			return refuse(ReasonQueryTerms, "the agreement does not allow a column that was asked for")
 		}
+	}
+	if day := q.Day(&c.epoch); day != "" && !t.AllowsAsOf(day) {
+		return refuse(ReasonQueryTerms, "the agreement does not allow the date that was asked about")
 	}
 	return nil
 }
@@ -376,7 +390,7 @@ func (c *check) checkTimes() error {
 		return refuse(ReasonTimes, "the cosignatures are too far apart")
 	case median.Before(issued.Add(-freshness)) || answered.After(expires.Add(clockAllowance)):
 		return refuse(ReasonTimes, "the checkpoint is not of the time of the query")
-	case c.h.AsOf != AsOfDate(answered):
+	case c.q.AsOf == "" && c.q.Epoch == 0 && c.h.AsOf != AsOfDate(answered):
 		return refuse(ReasonTimes, "the as-of date is not the date of the answer")
 	case answered.After(limit):
 		return refuse(ReasonTimes, "the agreement had expired")
@@ -394,17 +408,17 @@ func (c *check) age() error {
 	if made.After(answered.Add(Window(c.Config))) { // it stands below the checkpoint, and would never be too old
 		return refuse(ReasonAge, "the epoch is dated after the answer")
 	}
-	if limit := time.Duration(c.q.MaxAgeSeconds) * time.Second; limit > 0 && answered.Sub(made) > limit {
+	if limit := time.Duration(c.q.MaxAgeSeconds) * time.Second; limit > 0 && c.q.AgeAt(answered).Sub(made) > limit {
 		return refuse(ReasonAge, "the epoch is older than the query accepts")
 	}
-	c.report.EpochTime = c.epoch.Time
+	c.report.EpochTime, c.report.Epoch = c.epoch.Time, c.epoch.Epoch
 	return nil
 }
 
 // inForce checks the header's claim that its entries were the newest: by the last beat's batch, and by the replica up to Size.
 func (c *check) inForce() error {
 	c.report.Currency = CurrencyAsserted
-	if c.batch != nil {
+	if c.batch != nil && c.newest() {
 		if newest, ok := c.batch.Epochs[c.dataset.Dataset]; ok && newest > c.h.Epoch {
 			return refuse(ReasonSuperseded, "the last beat names a newer epoch")
 		}
@@ -442,8 +456,8 @@ func (c *check) replicated() error {
 			return refuse(ReasonCheckpoint, "the replica holds another log of that size: keep both, they are evidence: %w", err)
 		}
 	}
-	if _, index, ok := log.Epoch(c.dataset.Dataset); !ok || index != c.h.Epoch {
-		return refuse(ReasonSuperseded, "the log holds a newer epoch")
+	if err := c.epochOf(log); err != nil {
+		return err
 	}
 	if _, index, ok := log.Policy(c.policy.Policy, c.policy.Version); !ok || index != c.h.Policy {
 		return refuse(ReasonNotInForce, "the policy version is retired or another entry")

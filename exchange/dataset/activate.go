@@ -84,7 +84,7 @@ func (s *Store) advance(d *dataset, e *Epoch, active, retired []activation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if d.current != nil {
-		d.old[d.current.number] = d.current
+		d.hold(d.current)
 	}
 	d.current, d.active, d.pending = e, active, nil
 	for _, r := range retired {
@@ -157,11 +157,9 @@ func (s *Store) Current(dataset string) (*Epoch, bool) {
 	return d.current, true
 }
 
-// Epoch returns an activated epoch that has not been retired. The first call for an old epoch verifies its files. Errors:
-// ErrDataset, ErrEpoch, ErrClosed, ErrCorrupt, the operating system's.
+// Epoch returns an activated epoch that has not been retired. The first call for an old epoch verifies its files, which holds up
+// nobody else. Errors: ErrDataset, ErrEpoch, ErrClosed, ErrCorrupt, the operating system's.
 func (s *Store) Epoch(dataset string, number uint64) (*Epoch, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	e, err := s.epoch(dataset, number)
 	if err != nil {
 		return nil, fmt.Errorf("opening epoch %d of %s: %w", number, dataset, err)
@@ -170,29 +168,65 @@ func (s *Store) Epoch(dataset string, number uint64) (*Epoch, error) {
 }
 
 func (s *Store) epoch(name string, number uint64) (*Epoch, error) {
+	e, d, a, err := s.find(name, number)
+	if e != nil || err != nil {
+		return e, err
+	}
+	fresh, err := s.openActive(name, d.dir, a)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, _, _, again := s.lookup(name, number)
+	switch {
+	case err != nil && again != nil: // retired or closed meanwhile, which is why
+		return nil, again
+	case err != nil:
+		return nil, err
+	case e != nil || again != nil:
+		fresh.close()
+		return e, again
+	}
+	d.hold(fresh)
+	return fresh, nil
+}
+
+// hold keeps an old epoch open, in the place of another if there are many. Whoever holds that one can read on; the collector closes
+// its files.
+func (d *dataset) hold(e *Epoch) {
+	for number := range d.old {
+		if len(d.old) < maxOpenEpochs {
+			break
+		}
+		delete(d.old, number)
+	}
+	d.old[e.number] = e
+}
+
+func (s *Store) find(name string, number uint64) (*Epoch, *dataset, activation, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lookup(name, number)
+}
+
+// lookup returns an epoch that is open, or what opening it takes. s.mu is held.
+func (s *Store) lookup(name string, number uint64) (*Epoch, *dataset, activation, error) {
 	if s.closed {
-		return nil, ErrClosed
+		return nil, nil, activation{}, ErrClosed
 	}
 	d, ok := s.datasets[name]
 	if !ok {
-		return nil, ErrDataset
+		return nil, nil, activation{}, ErrDataset
 	}
 	if d.current != nil && d.current.number == number {
-		return d.current, nil
+		return d.current, d, activation{}, nil
 	}
 	if e, ok := d.old[number]; ok {
-		return e, nil
+		return e, d, activation{}, nil
 	}
 	i := slices.IndexFunc(d.active, func(a activation) bool { return a.Epoch == number })
 	if i < 0 {
-		return nil, ErrEpoch
+		return nil, nil, activation{}, ErrEpoch
 	}
-	e, err := s.openActive(name, d.dir, d.active[i])
-	if err != nil {
-		return nil, err
-	}
-	d.old[number] = e
-	return e, nil
+	return nil, d, d.active[i], nil
 }
 
 // openActive opens an epoch of the list.

@@ -13,6 +13,10 @@ const (
 	// KeepEpochs is how many activated epochs of a dataset stay by default.
 	KeepEpochs = 10
 
+	// MaxKeepEpochs is the most that can be kept; a daily epoch of two years and a half.
+	MaxKeepEpochs = 1000
+
+	maxOpenEpochs = 16      // old epochs of a dataset whose files are open: each has three
 	maxHeaderName = 256     // bytes of a source column's name
 	maxManifest   = 1 << 20 // bytes; the schema in it is at most 64 KiB
 	maxEpochsFile = 1 << 20 // bytes; an epoch takes about 130

@@ -164,12 +164,12 @@ func (s *Store) Close() error {
 	return s.lock.Close()
 }
 
-// Keep sets how many activated epochs of each dataset stay, at least 1. It takes effect at the next Activate. The records of
+// Keep sets how many activated epochs of each dataset stay, 1 to MaxKeepEpochs. It takes effect at the next Activate. The records of
 // subjects who have left a dataset remain readable, with the vault's keys, for as long as an epoch that has them.
 func (s *Store) Keep(epochs int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keep = max(1, epochs)
+	s.keep = min(max(1, epochs), MaxKeepEpochs)
 }
 
 // Declare creates a dataset or changes its schema, durably. Epochs keep the schema that they were imported with; after a change

@@ -201,6 +201,51 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+// TestOldEpochsUnderLoad opens old epochs from many goroutines, more of them than stay open, while imports retire some. Each is read
+// as what it was, or is gone.
+func TestOldEpochsUnderLoad(t *testing.T) {
+	s, m, dir, v := careStore(t)
+	const kept = maxOpenEpochs + 4
+	s.Keep(kept)
+	for n := range kept {
+		publish(t, s, m, table(patients(n+1)))
+	}
+	s.Close()
+	s = openStore(t, dir, v)
+	s.Keep(kept)
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := range 60 {
+				number := uint64((i*7+w)%kept + 1)
+				e, err := s.Epoch("care", number)
+				if errors.Is(err, ErrEpoch) && number <= 2 {
+					continue
+				}
+				if err != nil {
+					t.Errorf("epoch %d: %v", number, err)
+					return
+				}
+				if f, err := e.Lookup(keyOf(int(number))); err != nil || f.Record == nil || e.Rows() != int(number) {
+					t.Errorf("epoch %d has %d rows: %v", number, e.Rows(), err)
+				}
+			}
+		})
+	}
+	for range 2 {
+		publish(t, s, m, table(patients(kept+1)))
+	}
+	wg.Wait()
+	for number := range uint64(2) {
+		if _, err := s.Epoch("care", number+1); !errors.Is(err, ErrEpoch) {
+			t.Errorf("epoch %d: %v", number+1, err)
+		}
+	}
+	if n := len(s.datasets["care"].old); n > maxOpenEpochs {
+		t.Errorf("%d old epochs are open", n)
+	}
+}
+
 // Lookups go on while epochs come and go.
 func TestLookupsDuringImports(t *testing.T) {
 	s, m, _, _ := careStore(t)

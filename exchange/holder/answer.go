@@ -12,6 +12,7 @@ import (
 	"github.com/grille-gateway/grille/circuits"
 	"github.com/grille-gateway/grille/exchange/agreement"
 	"github.com/grille-gateway/grille/exchange/bundle"
+	"github.com/grille-gateway/grille/exchange/dataset"
 	"github.com/grille-gateway/grille/exchange/policy"
 	"github.com/grille-gateway/grille/exchange/receipt"
 	"github.com/grille-gateway/grille/exchange/schema"
@@ -239,8 +240,9 @@ func (h *Holder) fixEntries(j *job, now time.Time) error {
 		return refuse(CodeUnknownPolicy)
 	}
 	j.policy, hd.Policy, hd.Dataset = p, index, p.Declare
+	day, unknown := j.fixEpoch(v)
 	right, why := agreement.Find(v, agreement.Use{Requester: q.Requester, Holder: q.Holder, Policy: q.Policy, PolicyVersion: q.PolicyVersion,
-		PolicyIndex: index, Purpose: q.Purpose, LegalBasis: q.LegalBasis, Disclose: q.Disclose, At: now, Withdrawn: h.withdrawn})
+		PolicyIndex: index, Purpose: q.Purpose, LegalBasis: q.LegalBasis, Disclose: q.Disclose, AsOf: day, At: now, Withdrawn: h.withdrawn})
 	if why != "" {
 		return refuse(why)
 	}
@@ -253,17 +255,8 @@ func (h *Holder) fixEntries(j *job, now time.Time) error {
 	if j.schema, err = schema.FromDeclare(declared); err != nil {
 		return fmt.Errorf("answering: %w", err)
 	}
-	j.epoch, hd.Epoch, ok = v.Epoch(p.Dataset)
-	if !ok || j.epoch.Declare != p.Declare {
-		return refuse(CodeNoEpoch)
-	}
-	made, err := entry.ParseTime(j.epoch.Time)
-	if err != nil {
-		return fmt.Errorf("answering: %w", err)
-	}
-	limit := time.Duration(q.MaxAgeSeconds) * time.Second
-	if limit > 0 && now.Sub(made) > limit || made.After(now.Add(bundle.Window(h.opts.Config))) {
-		return refuse(CodeStaleEpoch)
+	if err := h.checkEpoch(j, day, unknown, now); err != nil {
+		return err
 	}
 	if _, batch, ok := v.NewestBatch(); ok {
 		hd.Batch = &batch
@@ -318,6 +311,9 @@ func (h *Holder) prove(ctx context.Context, j *job) error {
 		return refuse(CodeDisclosure)
 	}
 	epoch, err := h.opts.Datasets.Epoch(j.policy.Dataset, j.epoch.Epoch)
+	if errors.Is(err, dataset.ErrEpoch) && j.past() {
+		return refuse(CodeNotRetained)
+	}
 	if err != nil {
 		return fmt.Errorf("answering: opening the epoch: %w", err)
 	}

@@ -3,6 +3,8 @@ package holder
 import (
 	"errors"
 	"fmt"
+
+	"github.com/grille-gateway/grille/exchange/agreement"
 )
 
 // Codes of refusals. A refusal is signed, receipted and promised like an answer.
@@ -13,6 +15,10 @@ const (
 	CodeUnknownPolicy = "unknown_policy"
 	CodeNoEpoch       = "no_epoch"
 	CodeStaleEpoch    = "stale_epoch"
+	CodeUnknownEpoch  = "unknown_epoch"
+	CodeBeforeFirst   = "before_first_epoch"
+	CodeOtherSchema   = "epoch_other_schema"
+	CodeNotRetained   = "epoch_not_retained"
 	CodeSubject       = "subject_format"
 	CodeOpening       = "opening_mismatch"
 	CodeBudget        = "budget_exhausted"
@@ -30,6 +36,11 @@ var remedies = map[string]string{
 	CodeUnknownPolicy:        "no such policy version is in force here; look at this member's policies on the ledger",
 	CodeNoEpoch:              "the dataset has no committed epoch yet; ask the holder to import it",
 	CodeStaleEpoch:           "the newest epoch is older than the query accepts, or dated in the future; raise the maximum age or ask the holder to import",
+	CodeUnknownEpoch:         "the dataset has no final epoch of that number; its epochs are on the holder's log",
+	CodeBeforeFirst:          "the dataset had no epoch yet at the end of that day; ask about a later one",
+	CodeOtherSchema:          "the epoch has another schema than the policy was compiled for; ask a policy of that schema",
+	CodeNotRetained:          "the holder no longer keeps the records of that epoch",
+	agreement.OtherDates:     "the agreement allows no question about that day, or the day has not come; agree on a range of days",
 	CodeSubject:              "the subject id is not in the form of the dataset's identifier scheme",
 	CodeOpening:              "subject and nonce do not make the query's tag",
 	CodeBudget:               "the agreement's budget is used up, for this subject or in all; agree on a new one",

@@ -31,7 +31,9 @@ type Question struct {
 	LegalBasis    string
 	Case          string
 	Disclose      []string
-	MaxAge        time.Duration // oldest epoch accepted; 0: any
+	MaxAge        time.Duration // oldest epoch accepted, at the end of AsOf if there is one; 0: any
+	AsOf          string        // day asked about, YYYY-MM-DD, UTC; empty: the holder's current one
+	Epoch         uint64        // number of the epoch asked, instead of a day; 0: none
 	Life          time.Duration // how long the query may wait for its answer; 0: five minutes
 }
 
@@ -149,8 +151,8 @@ func (r *Requester) Draft(question Question) (*bundle.Query, *bundle.Opening, er
 		Policy: policy.Policy, PolicyVersion: policy.Version,
 		Tag:     bundle.FormatElement(circuits.Tag(circuits.SubjectKey(r.opts.Config.Instance, scheme, subject), nonce)),
 		Purpose: question.Purpose, LegalBasis: question.LegalBasis, Case: question.Case, Disclose: disclose,
-		MaxAgeSeconds: int64(question.MaxAge / time.Second),
-		Issued:        entry.FormatTime(now), Expires: entry.FormatTime(now.Add(life)),
+		MaxAgeSeconds: int64(question.MaxAge / time.Second), AsOf: question.AsOf, Epoch: question.Epoch,
+		Issued: entry.FormatTime(now), Expires: entry.FormatTime(now.Add(life)),
 	}
 	if err := q.Check(); err != nil {
 		return nil, nil, fmt.Errorf("asking: %w: %w", ErrQuestion, err)
@@ -203,7 +205,8 @@ func (r *Requester) withdrew(q *Question, p *entry.PolicyPublish) bool {
 		t := &o.Offer.Terms
 		missing := func(column string) bool { return !slices.Contains(t.Disclose, column) }
 		if t.Holder != q.Holder || t.Policy != p.Policy || t.PolicyVersion != p.Version || t.Purpose != q.Purpose ||
-			t.LegalBasis != q.LegalBasis || slices.ContainsFunc(q.Disclose, missing) {
+			t.LegalBasis != q.LegalBasis || slices.ContainsFunc(q.Disclose, missing) ||
+			q.AsOf != "" && !t.AllowsAsOf(q.AsOf) || q.Epoch != 0 && t.AsOfFrom == "" {
 			continue
 		}
 		if !o.Withdrawn {
@@ -245,7 +248,7 @@ func (r *Requester) send(ctx context.Context, a *asked) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("asking: %w", err)
 	}
-	ctx, cancel := context.WithDeadline(ctx, expires)
+	ctx, cancel := context.WithTimeout(ctx, expires.Sub(r.opts.Now()))
 	defer cancel()
 	started := time.Now()
 	wait := backoff.NewExponentialBackOff()

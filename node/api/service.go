@@ -73,7 +73,9 @@ type Question struct {
 	LegalBasis string   `json:"legal_basis" minLength:"1" maxLength:"1024" doc:"Legal basis, as in the agreement"`
 	Case       string   `json:"case,omitempty" maxLength:"1024" doc:"Case reference of the requester"`
 	Disclose   []string `json:"disclose,omitempty" maxItems:"16" doc:"Columns to disclose; the agreement must allow them"`
-	MaxAge     int      `json:"max_age_seconds,omitempty" minimum:"0" maximum:"3153600000" doc:"Oldest committed state of the dataset to accept, in seconds; 0 or absent: any"`
+	MaxAge     int      `json:"max_age_seconds,omitempty" minimum:"0" maximum:"3153600000" doc:"Oldest committed state of the dataset to accept, in seconds before the answer or the end of as_of; 0 or absent: any"`
+	AsOf       string   `json:"as_of,omitempty" maxLength:"10" pattern:"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$" patternDescription:"a date like 2026-03-01" doc:"Day to answer for, UTC; absent: the holder's current one. The agreement must allow it"`
+	Epoch      uint64   `json:"epoch,omitempty" maximum:"9007199254740991" doc:"Number of the committed state to answer from, instead of a day"`
 	Wait       int      `json:"wait,omitempty" minimum:"0" maximum:"600" doc:"Seconds to wait for the answer, at most the gateway's limit; 0 or absent: that limit"`
 }
 
@@ -88,6 +90,7 @@ type Answer struct {
 	Disclosed  []Value `json:"disclosed,omitempty" doc:"Disclosed columns"`
 	AsOf       string  `json:"as_of" doc:"Date that the question was answered for"`
 	AnsweredAt string  `json:"answered_at" doc:"Time of the quorum that the answer rests on, UTC"`
+	Epoch      uint64  `json:"epoch" doc:"Number of the committed state of the dataset"`
 	EpochTime  string  `json:"epoch_time" doc:"Time of the committed state of the dataset, UTC"`
 	Verified   bool    `json:"verified" doc:"This gateway verified the evidence before it answered"`
 	Currency   string  `json:"currency" doc:"How far it is shown that the holder's entries were the newest"`
@@ -197,6 +200,8 @@ type Offer struct {
 	LegalBasis string   `json:"legal_basis" minLength:"1" maxLength:"1024"`
 	OnBehalfOf string   `json:"on_behalf_of,omitempty" maxLength:"256"`
 	Disclose   []string `json:"disclose,omitempty" maxItems:"16" doc:"Columns that answers may disclose"`
+	AsOfFrom   string   `json:"as_of_from,omitempty" maxLength:"10" pattern:"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$" patternDescription:"a date like 2026-03-01" doc:"First day that may be asked about; absent: only the current one"`
+	AsOfTo     string   `json:"as_of_to,omitempty" maxLength:"10" pattern:"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$" patternDescription:"a date like 2026-03-01" doc:"Last such day; absent, beside as_of_from: no end"`
 	PerSubject int      `json:"per_subject" minimum:"1" maximum:"1000000" doc:"Answers about one subject; the ledger holds only a salted commitment"`
 	Total      int      `json:"total" minimum:"1" maximum:"1000000000" doc:"Answers in all, not fewer than per_subject"`
 	Expires    string   `json:"expires" example:"2030-01-01T00:00:00Z" maxLength:"32" doc:"UTC, whole seconds"`
@@ -243,6 +248,8 @@ type Terms struct {
 	LegalBasis string   `json:"legal_basis"`
 	OnBehalfOf string   `json:"on_behalf_of,omitempty"`
 	Disclose   []string `json:"disclose,omitempty"`
+	AsOfFrom   string   `json:"as_of_from,omitempty" doc:"First day that may be asked about; absent: only the current one"`
+	AsOfTo     string   `json:"as_of_to,omitempty" doc:"Last such day; absent, beside as_of_from: no end"`
 	Expires    string   `json:"expires"`
 }
 

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/grille-gateway/grille/exchange/dataset"
 )
 
 // ErrConfig says that grille.yaml cannot be used as it is. The message names the field, the value and the remedy.
@@ -27,6 +29,7 @@ type Config struct {
 	TLog      TLog      `yaml:"tlog"`
 	Witnesses []Witness `yaml:"witnesses"`
 	Prover    Prover    `yaml:"prover"`
+	Datasets  Datasets  `yaml:"datasets"`
 	Limits    Limits    `yaml:"limits"`
 	Log       Log       `yaml:"log"`
 }
@@ -59,6 +62,13 @@ type Prover struct {
 	Keys    string `yaml:"keys"`    // folder of the circuit's keys; default prover; may be shared by gateways on one machine
 }
 
+// Datasets says what is kept of this department's own records.
+type Datasets struct {
+	// KeepEpochs is how many committed states of each dataset stay, sealed, for questions about the past: 2 to 1000 epochs; default 10.
+	// Fewer takes effect at a dataset's next import, and what it removes does not come back.
+	KeepEpochs int `yaml:"keep_epochs"`
+}
+
 // Limits bound what callers may make this gateway do.
 type Limits struct {
 	CSVBytes         int64   `yaml:"csv_bytes"`          // largest import, 1 to 2^40 bytes; default 1 GiB
@@ -76,13 +86,14 @@ type Log struct {
 // Default returns the settings of a file that says nothing but member and instance.
 func Default() Config {
 	return Config{
-		Network: Network{File: "network.json"},
-		Peer:    Peer{Listen: "127.0.0.1:4433"},
-		API:     API{Listen: "127.0.0.1:8443", Metrics: "token", Shutdown: 20 * time.Second},
-		TLog:    TLog{RequestsPerSecond: 200},
-		Prover:  Prover{Workers: 1, Queue: 64, Keys: "prover"},
-		Limits:  Limits{CSVBytes: 1 << 30, QueriesPerSecond: 50, QueriesAtOnce: 32, WaitSeconds: 60},
-		Log:     Log{Level: "info", Format: "text"},
+		Network:  Network{File: "network.json"},
+		Peer:     Peer{Listen: "127.0.0.1:4433"},
+		API:      API{Listen: "127.0.0.1:8443", Metrics: "token", Shutdown: 20 * time.Second},
+		TLog:     TLog{RequestsPerSecond: 200},
+		Prover:   Prover{Workers: 1, Queue: 64, Keys: "prover"},
+		Datasets: Datasets{KeepEpochs: dataset.KeepEpochs},
+		Limits:   Limits{CSVBytes: 1 << 30, QueriesPerSecond: 50, QueriesAtOnce: 32, WaitSeconds: 60},
+		Log:      Log{Level: "info", Format: "text"},
 	}
 }
 

@@ -91,6 +91,8 @@ func TestBadFiles(t *testing.T) {
 		{"workers", minimal + "prover:\n  workers: 65\n", "prover.workers"},
 		{"queue", minimal + "prover:\n  queue: -1\n", "prover.queue"},
 		{"keys", minimal + "prover:\n  keys: ''\n", "prover.keys"},
+		{"one epoch", minimal + "datasets:\n  keep_epochs: 1\n", `datasets.keep_epochs is "1"`},
+		{"too many epochs", minimal + "datasets:\n  keep_epochs: 1001\n", "datasets.keep_epochs"},
 		{"csv", minimal + "limits:\n  csv_bytes: 0\n", "limits.csv_bytes"},
 		{"rate", minimal + "limits:\n  queries_per_second: .nan\n", "limits.queries_per_second"},
 		{"at once", minimal + "limits:\n  queries_at_once: 65\n", "limits.queries_at_once"},

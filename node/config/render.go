@@ -48,6 +48,10 @@ prover:
   queue: %d
   keys: %s
 
+# How many committed states of each dataset stay for questions about the past.
+datasets:
+  keep_epochs: %d
+
 limits:
   csv_bytes: %d
   queries_per_second: %g
@@ -60,7 +64,7 @@ log:
 `, quote(c.Member), quote(c.Instance), quote(c.Network.File), c.Network.Digest, quote(c.Peer.Listen), quote(c.API.Listen),
 		c.API.TLSCertificate, c.API.TLSKey, c.API.Metrics, c.API.Shutdown, c.TLog.Listen, c.TLog.TLSCertificate,
 		c.TLog.TLSKey, c.TLog.RequestsPerSecond, renderWitnesses(c.Witnesses), c.Prover.Workers, c.Prover.Queue,
-		quote(c.Prover.Keys), c.Limits.CSVBytes, c.Limits.QueriesPerSecond, c.Limits.QueriesAtOnce, c.Limits.WaitSeconds,
+		quote(c.Prover.Keys), c.Datasets.KeepEpochs, c.Limits.CSVBytes, c.Limits.QueriesPerSecond, c.Limits.QueriesAtOnce, c.Limits.WaitSeconds,
 		c.Log.Level, c.Log.Format)
 }
 

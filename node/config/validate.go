@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/grille-gateway/grille/exchange/dataset"
 	"github.com/grille-gateway/grille/ledger/entry"
 )
 
@@ -33,7 +34,7 @@ func (c Config) validate() error {
 	if err := checkAddress("peer.listen", c.Peer.Listen); err != nil {
 		return err
 	}
-	for _, check := range []func() error{c.API.validate, c.TLog.validate, c.validateWitnesses, c.Prover.validate, c.Limits.validate, c.Log.validate} {
+	for _, check := range []func() error{c.API.validate, c.TLog.validate, c.validateWitnesses, c.Prover.validate, c.Datasets.validate, c.Limits.validate, c.Log.validate} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -80,6 +81,13 @@ func (p Prover) validate() error {
 		return refuse("prover.queue", p.Queue, "write 1 to 10000")
 	case p.Keys == "":
 		return refuse("prover.keys", p.Keys, "write the folder of the circuit's keys, normally prover")
+	}
+	return nil
+}
+
+func (d Datasets) validate() error {
+	if d.KeepEpochs < 2 || d.KeepEpochs > dataset.MaxKeepEpochs { // answers use the last final epoch while the next one becomes final
+		return refuse("datasets.keep_epochs", d.KeepEpochs, "write 2 to 1000 epochs; each takes the space of a whole import")
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ func (g *Gateway) Ask(ctx context.Context, q api.Question) (*api.Answer, error) 
 	started := time.Now()
 	result, err := g.requester.Ask(ctx, requester.Question{Holder: q.Holder, Policy: q.Policy, PolicyVersion: q.Version,
 		Subject: q.Subject, Purpose: q.Purpose, LegalBasis: q.LegalBasis, Case: q.Case, Disclose: q.Disclose,
-		MaxAge: time.Duration(q.MaxAge) * time.Second})
+		MaxAge: time.Duration(q.MaxAge) * time.Second, AsOf: q.AsOf, Epoch: q.Epoch})
 	return g.answer(result, err, time.Since(started))
 }
 
@@ -76,7 +76,7 @@ func (g *Gateway) noReply(r *requester.Result) error {
 func describe(r *requester.Result, took time.Duration) *api.Answer {
 	report := r.Report
 	a := &api.Answer{ID: r.ID, Verdict: r.Verdict, Holder: r.Holder, Policy: report.Policy, Version: report.Version,
-		Question: report.Question, AsOf: report.AsOf, AnsweredAt: report.AnsweredAt, EpochTime: report.EpochTime,
+		Question: report.Question, AsOf: report.AsOf, AnsweredAt: report.AnsweredAt, Epoch: report.Epoch, EpochTime: report.EpochTime,
 		Verified: true, Currency: report.Currency, Receipt: report.Receipt,
 		Timings: api.Timings{TotalMillis: millis(took), AnswerMillis: millis(r.Timing.Answer), VerifyMillis: millis(r.Timing.Verify)}}
 	if r.State == requester.StateReceipted {

@@ -161,6 +161,7 @@ func (g *Gateway) openExchange(f config.Folder, chain *network.Chain) error {
 	if g.datasets, err = dataset.Open(f.Data(), v); err != nil {
 		return err
 	}
+	g.datasets.Keep(g.settings.Datasets.KeepEpochs)
 	secret, err := receiptSecret(f)
 	if err != nil {
 		return err

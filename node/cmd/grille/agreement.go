@@ -47,6 +47,8 @@ func (a *app) agreementOffer() *cobra.Command {
 	f.StringVar(&o.LegalBasis, "legal-basis", "", "legal basis of the questions (required)")
 	f.StringVar(&o.OnBehalfOf, "on-behalf-of", "", "for whom this member asks, if not for itself")
 	f.StringSliceVar(&o.Disclose, "disclose", nil, "columns that answers may disclose")
+	f.StringVar(&o.AsOfFrom, "as-of-from", "", "first day that may be asked about, like 2020-01-01; empty: only the current one")
+	f.StringVar(&o.AsOfTo, "as-of-to", "", "last such day; empty, beside --as-of-from: no end")
 	f.IntVar(&o.PerSubject, "per-subject", 1, "answers about one subject")
 	f.IntVar(&o.Total, "total", 0, "answers in all (required)")
 	f.StringVar(&o.Expires, "expires", "", "end of the right, UTC, like 2030-01-01T00:00:00Z (required)")
@@ -188,12 +190,23 @@ func (a *app) agreementList() *cobra.Command {
 	}
 }
 
-var termsHeader = []string{"REQUESTER", "POLICY", "PURPOSE", "DISCLOSES", "EXPIRES"}
+var termsHeader = []string{"REQUESTER", "POLICY", "PURPOSE", "DISCLOSES", "DAYS", "EXPIRES"}
 
 func termsRow(t api.Terms) []string {
 	disclose := strings.Join(t.Disclose, ",")
 	if disclose == "" {
 		disclose = "nothing"
 	}
-	return []string{t.Requester, fmt.Sprintf("%s/%d", t.Policy, t.Version), t.Purpose, disclose, t.Expires}
+	return []string{t.Requester, fmt.Sprintf("%s/%d", t.Policy, t.Version), t.Purpose, disclose, days(t), t.Expires}
+}
+
+// days says which days may be asked about.
+func days(t api.Terms) string {
+	switch {
+	case t.AsOfFrom == "":
+		return "current"
+	case t.AsOfTo == "":
+		return t.AsOfFrom + " on"
+	}
+	return t.AsOfFrom + " to " + t.AsOfTo
 }

@@ -20,10 +20,11 @@ func (a *app) askCommand() *cobra.Command {
 	var q api.Question
 	var subjectFile, resend string
 	c := &cobra.Command{
-		Use: "ask", Short: "Ask a holder one question about one subject", Args: cobra.NoArgs,
+		Use: "ask", Aliases: []string{"query"}, Short: "Ask a holder one question about one subject", Args: cobra.NoArgs,
 		Long: `Asks one question and prints the verdict, after this gateway has verified its evidence. The subject's id is read from standard
 input or a file, never from the command line, where other users of the machine and the shell's history would see it.`,
 		Example: `  grille ask --holder GOV/health --policy aged-75 --purpose "care allowance" --legal-basis "s. 12" < id.txt
+  grille ask --holder GOV/land --policy clear-title --purpose "..." --legal-basis "..." --disclose owner --as-of 2026-03-01 < parcel.txt
   grille ask --resend 2f6c...     # the same question again, after no reply; it is charged once`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.ask(cmd, q, subjectFile, resend)
@@ -37,7 +38,11 @@ input or a file, never from the command line, where other users of the machine a
 	f.StringVar(&q.LegalBasis, "legal-basis", "", "legal basis, as in the agreement (required)")
 	f.StringVar(&q.Case, "case", "", "your case reference; not a person's name")
 	f.StringSliceVar(&q.Disclose, "disclose", nil, "columns to disclose")
-	f.IntVar(&q.MaxAge, "max-age", 0, "oldest committed state of the data to accept, in seconds; 0: any")
+	f.IntVar(&q.MaxAge, "max-age", 0, "oldest committed state of the data to accept, in seconds before now or the end of --as-of; 0: any")
+	f.StringVar(&q.AsOf, "as-of", "", "day to answer for, like 2026-03-01 (UTC); empty: the holder's current one")
+	f.Uint64Var(&q.Epoch, "epoch", 0, "number of the committed state to answer from, instead of a day")
+	c.MarkFlagsMutuallyExclusive("as-of", "epoch")
+	c.MarkFlagsMutuallyExclusive("max-age", "epoch")
 	f.IntVar(&q.Wait, "wait", 0, "seconds to wait; 0: as long as the gateway allows")
 	f.StringVar(&subjectFile, "subject-file", "-", "file with the subject's id; - for standard input")
 	f.StringVar(&resend, "resend", "", "id of a question that got no reply")
@@ -131,12 +136,23 @@ func asProblem(err error) (*problemError, bool) {
 func printAnswer(w io.Writer, answer api.Answer) {
 	fmt.Fprintf(w, "%s\n", answer.Verdict)
 	facts(w, "question", answer.Question, "holder", answer.Holder, "policy", fmt.Sprintf("%s version %d", answer.Policy, answer.Version),
-		"as of", answer.AsOf, "data of", answer.EpochTime, "currency", answer.Currency, "receipt", answer.Receipt,
+		"as of", answer.AsOf, "data of", dataOf(answer.EpochTime, answer.Epoch), "currency", answer.Currency, "receipt", answer.Receipt,
 		"took", fmt.Sprintf("%.0f ms, of them %.1f ms to verify", answer.Timings.TotalMillis, answer.Timings.VerifyMillis), "query id", answer.ID)
 	for _, v := range answer.Disclosed {
-		facts(w, v.Column, v.Text)
+		facts(w, v.Column, disclosed(v.Text))
 	}
 	fmt.Fprintf(w, "Next: grille answer %s -f bundle.json, to show it to others\n", answer.ID)
+}
+
+// dataOf names a committed state of a dataset.
+func dataOf(made string, epoch uint64) string { return fmt.Sprintf("%s, epoch %d", made, epoch) }
+
+// disclosed is a disclosed value as people read it; a record that has none there, or no record, gives the empty text.
+func disclosed(text string) string {
+	if text == "" {
+		return "(missing)"
+	}
+	return text
 }
 
 func (a *app) answerCommand() *cobra.Command {

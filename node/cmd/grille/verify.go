@@ -123,11 +123,11 @@ func (a *app) printVerified(r *bundle.Report, cfg *network.Configuration, kind s
 			about = "named in this bundle, and checked"
 		}
 		facts(w, "question", r.Question, "policy", fmt.Sprintf("%s version %d of %s", r.Policy, r.Version, r.Holder), "asked by", r.Requester,
-			"purpose", r.Purpose, "legal basis", r.LegalBasis, "case", r.Case, "as of", r.AsOf, "answered", r.AnsweredAt, "data of", r.EpochTime,
+			"purpose", r.Purpose, "legal basis", r.LegalBasis, "case", r.Case, "as of", r.AsOf, "answered", r.AnsweredAt, "data of", dataOf(r.EpochTime, r.Epoch),
 			"subject", about, "cosigned by", fmt.Sprintf("%d mirrors, quorum %d", r.Cosigners, cfg.Quorum()), "currency", r.Currency,
 			"receipt", r.Receipt, "query id", r.QueryID, "network", cfg.Instance+" "+v.Fingerprint, "keys", kind)
 		for _, d := range r.Disclosed {
-			facts(w, d.Column, d.Text)
+			facts(w, d.Column, disclosed(d.Text))
 		}
 		if r.Verdict == circuits.NoRecord {
 			fmt.Fprintln(w, "  The holder's committed data prove that there is no record of this subject.")
