@@ -76,6 +76,13 @@ type Case struct {
 	Findings    []Finding // those there are, in the order of the program's checks
 	Rounds      []Round
 	Contests    []Contest
+	Took        Timing
+}
+
+// Timing says how long a case took that was opened since the start of the process; zero where it is not known.
+type Timing struct {
+	Verdicts time.Duration // from the application to the last check's outcome on disk
+	Decision time.Duration // to the first decision, final on the ledger
 }
 
 // State is where the case stands:

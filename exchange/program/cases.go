@@ -201,6 +201,7 @@ func (c *Cases) applied(p *Program, a Application) (*Case, error) {
 
 // open keeps a new case, of which each question can be asked, and begins it.
 func (c *Cases) open(p *Program, published entry.ProgramPublish, index uint64, a Application) (*Case, error) {
+	started := time.Now()
 	raw, err := c.opts.Ledger.Read(c.origin(), index, index+1)
 	if err != nil || len(raw) != 1 {
 		return nil, fmt.Errorf("applying: reading the program back: %w", err)
@@ -226,6 +227,7 @@ func (c *Cases) open(p *Program, published entry.ProgramPublish, index uint64, a
 		return nil, err
 	}
 	f := c.cases[r.ID]
+	f.began = started
 	c.begin(f)
 	return f.copy(), nil
 }

@@ -53,6 +53,7 @@ type file struct {
 	Case
 	subjects map[string]string
 	signed   []bundle.Signed // decisions, by round
+	began    time.Time       // when it was opened, if since the start of the process
 	busy     chan struct{}   // holds one token while a decision or a contest is taken
 	changed  chan struct{}   // closed, and made anew, when something was settled
 }
@@ -100,6 +101,19 @@ func (f *file) contest(o Objection) error {
 	}
 	f.Contests = append(f.Contests, Contest{Round: len(f.Rounds) - 1, Time: at, Reason: o.Reason})
 	return nil
+}
+
+// time notes how long the case has taken so far.
+func (f *file) time() {
+	if f.began.IsZero() {
+		return
+	}
+	if f.Took.Verdicts == 0 && len(f.Findings) == len(f.Program.Checks) {
+		f.Took.Verdicts = time.Since(f.began)
+	}
+	if f.Took.Decision == 0 && f.State() == StateDecided {
+		f.Took.Decision = time.Since(f.began)
+	}
 }
 
 // Replay takes back one journal payload of this package's kinds.

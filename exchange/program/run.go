@@ -103,6 +103,7 @@ func (c *Cases) keep(f *file, kind string, payload any, change func() error) err
 	if err := change(); err != nil {
 		return err
 	}
+	f.time()
 	close(f.changed)
 	f.changed = make(chan struct{})
 	return nil

@@ -79,16 +79,52 @@ func (f *fake) Receipts(ReceiptQuery) ([]ReceiptSummary, error)           { retu
 func (f *fake) ExportReceipts(ReceiptExport) ([]byte, error)              { return []byte("{}"), nil }
 func (f *fake) IssueToken(TokenRequest) (Token, error)                    { return Token{Token: "t"}, nil }
 func (f *fake) SubjectLog(LogRequest) ([]byte, error)                     { return []byte("{}"), nil }
-func (f *fake) Entries(EntryQuery) (*EntryPage, error)                    { return &EntryPage{}, nil }
-func (f *fake) Entry(string, uint64) (*Entry, error)                      { return &Entry{}, nil }
-func (f *fake) End(string) (*End, error)                                  { return &End{}, nil }
-func (f *fake) Heads() []Head                                             { return nil }
-func (f *fake) Proof(string, uint64) ([]byte, error)                      { return []byte("c2sp.org/tlog-proof@v1\n"), nil }
-func (f *fake) Network() Network                                          { return Network{Instance: "demo"} }
-func (f *fake) Status() Status                                            { return Status{Member: "GOV/tax"} }
-func (f *fake) Ready() []string                                           { return f.ready }
-func (f *fake) Evidence() []Evidence                                      { return nil }
-func (f *fake) Succession() (*Succession, error)                          { return &Succession{Version: 1}, nil }
+func (f *fake) Programs() []Program                                       { return nil }
+func (f *fake) Program(_, name string, _ int) (*ProgramDocument, error) {
+	if name != "fuel" {
+		return nil, NewProblem(404, CodeNotFound, "no such program")
+	}
+	return &ProgramDocument{Program: Program{Program: name}}, nil
+}
+func (f *fake) PublishProgram(_ context.Context, doc []byte) (*PublishedProgram, error) {
+	if len(doc) == 0 {
+		return nil, NewProblem(422, "program", "empty")
+	}
+	return &PublishedProgram{Published: Published{9}}, nil
+}
+func (f *fake) RetireProgram(context.Context, string, int, string) (Published, error) {
+	return Published{10}, nil
+}
+func (f *fake) Apply(_ context.Context, a Application) (*Case, error) {
+	if len(a.Subjects) != 1 {
+		return nil, NewProblem(422, CodeInvalid, "one subject")
+	}
+	return &Case{ID: oneCase, State: "decided"}, nil
+}
+func (f *fake) Cases(state string, _ int) []Case { return []Case{{ID: oneCase, State: state}} }
+func (f *fake) Case(id string) (*Case, error)    { return &Case{ID: id}, nil }
+func (f *fake) Decision(id string, round int) ([]byte, error) {
+	if round > 0 {
+		return nil, NewProblem(404, CodeNotFound, "no such decision")
+	}
+	return []byte(`{"v":1}`), nil
+}
+func (f *fake) Contest(_ context.Context, id, reason string) (*Case, error) {
+	return &Case{ID: id, State: "contested", Contest: reason}, nil
+}
+func (f *fake) Review(_ context.Context, id string, r Review) (*Case, error) {
+	return &Case{ID: id, State: "decided", Decisions: []Decision{{Granted: r.Granted, By: "person"}}}, nil
+}
+func (f *fake) Entries(EntryQuery) (*EntryPage, error) { return &EntryPage{}, nil }
+func (f *fake) Entry(string, uint64) (*Entry, error)   { return &Entry{}, nil }
+func (f *fake) End(string) (*End, error)               { return &End{}, nil }
+func (f *fake) Heads() []Head                          { return nil }
+func (f *fake) Proof(string, uint64) ([]byte, error)   { return []byte("c2sp.org/tlog-proof@v1\n"), nil }
+func (f *fake) Network() Network                       { return Network{Instance: "demo"} }
+func (f *fake) Status() Status                         { return Status{Member: "GOV/tax"} }
+func (f *fake) Ready() []string                        { return f.ready }
+func (f *fake) Evidence() []Evidence                   { return nil }
+func (f *fake) Succession() (*Succession, error)       { return &Succession{Version: 1}, nil }
 func (f *fake) Propose(document []byte) (*Succession, error) {
 	return &Succession{Version: 1, Proposal: &ProposedVersion{Document: document}}, nil
 }

@@ -63,6 +63,7 @@ func New(o Options) (*Server, error) {
 	s.registerDatasets()
 	s.registerPolicies()
 	s.registerAgreements()
+	s.registerPrograms()
 	s.registerLedger()
 	s.registerSuccession()
 	s.registerStatus()

@@ -40,6 +40,8 @@ type Gateway interface {
 	IssueToken(r TokenRequest) (Token, error)
 	SubjectLog(r LogRequest) ([]byte, error)
 
+	Programs
+
 	Entries(q EntryQuery) (*EntryPage, error)
 	Entry(origin string, index uint64) (*Entry, error)
 	Heads() []Head

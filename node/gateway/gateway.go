@@ -23,6 +23,7 @@ import (
 	"github.com/grille-gateway/grille/exchange/holder"
 	"github.com/grille-gateway/grille/exchange/journal"
 	"github.com/grille-gateway/grille/exchange/officer"
+	"github.com/grille-gateway/grille/exchange/program"
 	"github.com/grille-gateway/grille/exchange/receipt"
 	"github.com/grille-gateway/grille/exchange/requester"
 	"github.com/grille-gateway/grille/exchange/vault"
@@ -71,6 +72,7 @@ type Gateway struct {
 	book      *receipt.Book
 	holder    *holder.Holder
 	requester *requester.Requester
+	casework  *program.Cases
 	officer   *officer.Officer
 	metrics   *metrics.Metrics
 	gossip    *gossip.Gossip
@@ -180,9 +182,12 @@ func (g *Gateway) openExchange(f config.Folder, chain *network.Chain) error {
 		Now: g.now, Logger: g.log, Broken: func(holder string) { g.metrics.PromiseBroken(metrics.SideHolder, holder) }})
 	g.officer = officer.New(officer.Options{Config: g.network, Member: g.member.Name, Key: g.keys.Query, Ledger: g.ledger, Book: g.book,
 		Holder: g.holder, Requester: g.requester, Now: g.now, Logger: g.log})
+	g.casework = program.New(program.Options{Config: g.network, Member: g.member.Name, Key: g.keys.Query, Ledger: g.ledger, Asker: g.requester,
+		Keep: g.book.Keep, Now: g.now, Logger: g.log})
 	g.journal, err = journal.Open(f.Path("journal/book"), func(frame []byte) error {
 		return g.book.Replay(frame, func(kind string, payload []byte) error {
-			return errors.Join(g.holder.Replay(kind, payload), g.requester.Replay(kind, payload), g.officer.Replay(kind, payload))
+			return errors.Join(g.holder.Replay(kind, payload), g.requester.Replay(kind, payload), g.officer.Replay(kind, payload),
+				g.casework.Replay(kind, payload))
 		})
 	})
 	if err != nil {
@@ -291,6 +296,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 	})
 	loops.Go(func() { g.follow(behind) })
+	loops.Go(func() { g.decideCases(behind) })
 	loops.Go(func() { g.oversee(behind) })
 	loops.Go(func() {
 		if err := g.watch(behind); err != nil {
