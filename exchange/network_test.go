@@ -84,6 +84,8 @@ type setting struct {
 	start   time.Time    // when the clock begins; zero: now
 	// terms, if set, alters what grant offers.
 	terms func(*entry.Terms)
+	// approvers are the rules on civil's card.
+	approvers []network.Approvers
 }
 
 type member struct {
@@ -200,10 +202,14 @@ func (w *world) create(name string, i int) *member {
 	}
 	m.log, m.mirror, m.query = private[0], private[1], private[3]
 	b64 := base64.StdEncoding.EncodeToString
-	card, err := network.NewCard("test.grille", network.Member{Name: name, Title: name,
+	described := network.Member{Name: name, Title: name,
 		LogKey:       network.LogVKey(network.LogName("test.grille", name, 1), public[0]),
 		MirrorKey:    network.MirrorVKey(network.MirrorName("test.grille", name, 1), public[1]),
-		TransportKey: b64(public[2]), QueryKey: b64(public[3]), Endpoint: fmt.Sprintf("127.0.0.1:%d", 4400+i), Mirror: true}, m.log)
+		TransportKey: b64(public[2]), QueryKey: b64(public[3]), Endpoint: fmt.Sprintf("127.0.0.1:%d", 4400+i), Mirror: true}
+	if name == civil {
+		described.Approvers = w.approvers
+	}
+	card, err := network.NewCard("test.grille", described, m.log)
 	if err != nil {
 		w.t.Fatal(err)
 	}

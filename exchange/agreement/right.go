@@ -29,6 +29,7 @@ type Right struct {
 	Index uint64 // of the agreement.accept on the holder's log
 	Terms entry.Terms
 	Offer entry.Ref
+	Group *uint64 // index of the newest group.define of the group that the terms name, if they name one
 }
 
 // Why there is no right.
@@ -52,7 +53,8 @@ func Find(v *view.View, u Use) (Right, string) {
 	}
 	for _, a := range slices.Backward(v.Agreements()) {
 		t := a.Accept.Terms
-		if a.Revoked || t.Requester != u.Requester || t.Holder != u.Holder || t.Policy != u.Policy ||
+		group, asks := mayAsk(v, &t, u.Requester)
+		if a.Revoked || !asks || t.Holder != u.Holder || t.Policy != u.Policy ||
 			t.PolicyVersion != u.PolicyVersion || t.PolicyIndex != u.PolicyIndex || u.Withdrawn != nil && u.Withdrawn(a.Accept.Offer) {
 			continue
 		}
@@ -67,8 +69,27 @@ func Find(v *view.View, u Use) (Right, string) {
 		case slices.ContainsFunc(u.Disclose, func(c string) bool { return !slices.Contains(t.Disclose, c) }):
 			rank(OtherDisclosures)
 		default:
-			return Right{Index: a.Index, Terms: t, Offer: a.Accept.Offer}, ""
+			return Right{Index: a.Index, Terms: t, Offer: a.Accept.Offer, Group: group}, ""
 		}
 	}
 	return Right{}, why
+}
+
+// mayAsk reports whether terms are with a member: its own, or those of a group that lists it now.
+func mayAsk(v *view.View, t *entry.Terms, member string) (group *uint64, ok bool) {
+	if t.Group == "" {
+		return nil, t.Requester == member
+	}
+	g, index, defined := v.Group(t.Group)
+	return &index, defined && g.Has(member)
+}
+
+// Stands reports whether a right that was found is in force in a view, and its use by a member is: not revoked, and the member still
+// of its group.
+func (r *Right) Stands(v *view.View, member string) bool {
+	if _, ok := v.Agreement(r.Index); !ok {
+		return false
+	}
+	_, ok := mayAsk(v, &r.Terms, member)
+	return ok
 }

@@ -21,7 +21,7 @@ const (
 	MaxQuery   = 16 << 10 // a signed query with its opening: names, purpose and reference texts
 	MaxSubject = 256      // bytes of a subject id before normalisation
 	MaxText    = 1024     // bytes of a purpose, legal basis or case reference
-	MaxBundle  = 1 << 20  // four or five entries of at most 64 KiB, their paths, a note with 31 cosignatures
+	MaxBundle  = 1 << 20  // four to six entries of at most 64 KiB, their paths, a note with 31 cosignatures
 	MaxRefusal = 8 << 10
 )
 

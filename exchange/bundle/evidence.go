@@ -34,6 +34,9 @@ func IncludeAll(log *ledger.Store, h *Header) ([]Entry, error) {
 	if h.Next != nil {
 		indexes = append(indexes, *h.Next)
 	}
+	if h.Group != nil {
+		indexes = append(indexes, *h.Group)
+	}
 	slices.Sort(indexes)
 	entries := make([]Entry, 0, len(indexes))
 	for _, index := range indexes {

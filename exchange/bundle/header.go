@@ -27,6 +27,7 @@ type Header struct {
 	Next      *uint64      `json:"next,omitempty"` // of a query for a day: the first epoch dated after it; absent: none below Size
 	Policy    uint64       `json:"policy"`
 	Agreement uint64       `json:"agreement"`
+	Group     *uint64      `json:"group,omitempty"` // newest group.define of the agreement's group, if it names one
 	Batch     *uint64      `json:"batch,omitempty"` // newest receipts.batch below Size, if any: what was current at that beat
 }
 

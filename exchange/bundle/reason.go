@@ -13,6 +13,7 @@ const (
 	ReasonCheckpoint     Reason = "checkpoint"       // holder's signature or a quorum of cosignatures missing
 	ReasonInclusion      Reason = "inclusion"        // an entry is not under the checkpoint
 	ReasonReference      Reason = "reference"        // the entries do not belong together
+	ReasonApprovals      Reason = "approvals"        // policy, agreement or group lacks approvals that the configuration asks for
 	ReasonQuerySignature Reason = "query_signature"  // the requester did not sign the query
 	ReasonQueryTerms     Reason = "query_terms"      // the agreement does not allow what the query asks
 	ReasonHeader         Reason = "header_signature" // the holder did not sign the header, or it is for another query

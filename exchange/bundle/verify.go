@@ -94,6 +94,7 @@ type check struct {
 	next      *entry.DatasetEpoch
 	policy    entry.PolicyPublish
 	agreement entry.AgreementAccept
+	group     *entry.GroupDefine
 	batch     *entry.ReceiptsBatch
 	pub       *circuits.Public
 	report    Report
@@ -131,8 +132,8 @@ func (v *Verifier) Verify(data []byte) (*Report, error) {
 	}
 	c := &check{Verifier: v.under(b.Configuration.Digest), b: b}
 	for _, step := range []func() error{
-		c.bodies, c.configuration, c.checkpoint, c.inclusions, c.references, c.querySignature, c.queryTerms, c.header, c.asOf, c.age,
-		c.inForce, c.program, c.proof, c.promise, c.receipt, c.opening,
+		c.bodies, c.configuration, c.checkpoint, c.inclusions, c.references, c.approvals, c.querySignature, c.queryTerms, c.header, c.asOf,
+		c.age, c.inForce, c.program, c.proof, c.promise, c.receipt, c.opening,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -241,8 +242,9 @@ func (c *check) references() error {
 		return refuse(ReasonReference, "the policy is not the one asked")
 	case t.PolicyIndex != c.h.Policy || t.Policy != q.Policy || t.PolicyVersion != q.PolicyVersion:
 		return refuse(ReasonReference, "the agreement is about another policy")
-	case t.Requester != q.Requester || t.Holder != q.Holder:
-		return refuse(ReasonReference, "the agreement is between others")
+	}
+	if err := c.parties(); err != nil {
+		return err
 	}
 	s, err := schema.FromDeclare(c.dataset)
 	if err != nil {
@@ -285,6 +287,13 @@ func (c *check) readEntries() error {
 			return err
 		}
 		c.next = &next
+	}
+	if c.h.Group != nil {
+		var group entry.GroupDefine
+		if err := into(read, *c.h.Group, &group); err != nil {
+			return err
+		}
+		c.group = &group
 	}
 	if used != len(c.b.Entries) {
 		return refuse(ReasonReference, "the bundle carries entries that the header does not name")
@@ -464,6 +473,11 @@ func (c *check) replicated() error {
 	}
 	if _, ok := log.Agreement(c.h.Agreement); !ok {
 		return refuse(ReasonNotInForce, "the agreement is revoked")
+	}
+	if c.group != nil {
+		if _, index, ok := log.Group(c.group.Group); !ok || index != *c.h.Group {
+			return refuse(ReasonSuperseded, "the log holds a newer version of the group")
+		}
 	}
 	if _, index, ok := log.NewestBatch(); ok != (c.h.Batch != nil) || ok && index != *c.h.Batch {
 		return refuse(ReasonSuperseded, "the header does not name the last beat")

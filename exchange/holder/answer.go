@@ -246,7 +246,7 @@ func (h *Holder) fixEntries(j *job, now time.Time) error {
 	if why != "" {
 		return refuse(why)
 	}
-	j.right, hd.Agreement = right, right.Index
+	j.right, hd.Agreement, hd.Group = right, right.Index, right.Group
 	declared, ok := v.Declare(p.Declare)
 	if !ok {
 		return refuse(CodeUnknownPolicy)
@@ -347,7 +347,7 @@ func (h *Holder) prove(ctx context.Context, j *job) error {
 // recheck makes sure that nothing was revoked while the proof was made: a right ends when its revocation is appended.
 func (h *Holder) recheck(j *job) error {
 	v := h.opts.Ledger.View(j.header.Origin, ^uint64(0))
-	if _, ok := v.Agreement(j.right.Index); !ok || h.withdrawn(j.right.Offer) {
+	if !j.right.Stands(v, j.query.Requester) || h.withdrawn(j.right.Offer) {
 		return refuse(CodeWithdrawn)
 	}
 	if _, index, ok := v.Policy(j.policy.Policy, j.policy.Version); !ok || index != j.header.Policy {

@@ -160,6 +160,8 @@ var (
 	ErrUnknownDataset = errors.New("no such dataset is declared; declare it first")
 	ErrUnknownPolicy  = errors.New("no such policy version is in force")
 	ErrOffer          = errors.New("offer or agreement cannot be used")
+	ErrGroup          = errors.New("group cannot be defined so")
+	ErrDraft          = errors.New("draft is not one that this member would publish")
 )
 
 var errReplay = errors.New("malformed journal payload")

@@ -14,17 +14,25 @@ import (
 	"github.com/grille-gateway/grille/exchange/receipt"
 	"github.com/grille-gateway/grille/exchange/schema"
 	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/ledger/view"
 )
 
 // all is the whole of the holder's own log, final or not.
 func (h *Holder) all() *view.View { return h.opts.Ledger.View(h.origin(), ^uint64(0)) }
 
-// publish appends an entry to the holder's log and waits until a quorum has it.
+// publish appends an entry to the holder's log and waits until a quorum has it. An entry without the approvals that the member's card
+// asks for is not appended: it would be void.
 func (h *Holder) publish(ctx context.Context, e entry.Entry) (uint64, error) {
+	if err := h.approved(e); err != nil {
+		return 0, err
+	}
 	indexes, err := h.opts.Ledger.Append(ctx, e)
 	if err != nil {
 		return 0, fmt.Errorf("publishing %s: %w", e.Kind(), err)
+	}
+	if _, ok := e.(entry.Approved); ok && h.all().Void(indexes[0]) { // a rule begins between where the log ended and where the entry came to stand
+		return 0, fmt.Errorf("publishing %s: entry %d is void: %w", e.Kind(), indexes[0], network.ErrApprovals)
 	}
 	return indexes[0], h.final(ctx, e, indexes[0])
 }
@@ -143,69 +151,98 @@ func (h *Holder) settle(name string) error {
 }
 
 // PublishPolicy compiles a policy for its dataset's declared schema and publishes it. The same document again changes nothing;
-// another text under a published version is refused.
+// another text under a published version is refused. Where the member's card asks for approvals, DraftPolicy and PublishDraft do.
 func (h *Holder) PublishPolicy(ctx context.Context, d *policy.Document) (uint64, error) {
-	declared, declare, ok := h.all().Dataset(d.Dataset)
-	if !ok {
-		return 0, fmt.Errorf("publishing policy %s for dataset %s: %w", d.Policy, d.Dataset, ErrUnknownDataset)
-	}
-	e, err := d.Entry(declared, declare, h.opts.Now())
+	e, err := h.compile(d)
 	if err != nil {
 		return 0, err
 	}
+	return h.publishPolicy(ctx, e)
+}
+
+func (h *Holder) compile(d *policy.Document) (entry.PolicyPublish, error) {
+	declared, declare, ok := h.all().Dataset(d.Dataset)
+	if !ok {
+		return entry.PolicyPublish{}, fmt.Errorf("publishing policy %s for dataset %s: %w", d.Policy, d.Dataset, ErrUnknownDataset)
+	}
+	return d.Entry(declared, declare, h.opts.Now())
+}
+
+func (h *Holder) publishPolicy(ctx context.Context, e entry.PolicyPublish) (uint64, error) {
 	h.granting.Lock()
 	defer h.granting.Unlock()
-	if old, index, ok := h.all().Policy(d.Policy, d.Version); ok {
-		if e.Time = old.Time; reflect.DeepEqual(old, e) {
+	if old, index, ok := h.all().Policy(e.Policy, e.Version); ok {
+		same := e
+		if same.Time, same.Approvals = old.Time, old.Approvals; reflect.DeepEqual(old, same) {
 			return index, h.opts.Ledger.WaitFinal(ctx, index)
 		}
 		return 0, fmt.Errorf("publishing policy %s version %d: it is published with another text; raise the version: %w",
-			d.Policy, d.Version, policy.ErrPolicy)
+			e.Policy, e.Version, policy.ErrPolicy)
 	}
 	return h.publish(ctx, e)
 }
 
 // Accept grants an offer that is final on its requester's log. All terms are repeated on the holder's log. An offer is accepted once:
-// doing so again returns the entry that stands.
+// doing so again returns the entry that stands. Where the member's card asks for approvals, DraftAccept and PublishDraft do.
 func (h *Holder) Accept(ctx context.Context, offer entry.Ref) (uint64, error) {
 	terms, err := h.offered(offer)
 	if err != nil {
 		return 0, err
 	}
-	if index, ok, err := h.accepted(offer); err != nil {
+	return h.accept(ctx, entry.AgreementAccept{Offer: offer, Terms: terms, Time: entry.FormatTime(h.opts.Now())})
+}
+
+// accept appends an acceptance of terms that were offered.
+func (h *Holder) accept(ctx context.Context, e entry.AgreementAccept) (uint64, error) {
+	if index, ok, err := h.accepted(e.Offer); err != nil {
 		return 0, err
 	} else if ok {
 		return index, h.opts.Ledger.WaitFinal(ctx, index)
 	}
-	p, index, ok := h.all().Policy(terms.Policy, terms.PolicyVersion)
-	if !ok || index != terms.PolicyIndex {
-		return 0, fmt.Errorf("accepting an offer: %w", ErrUnknownPolicy)
+	if err := h.acceptable(&e.Terms); err != nil {
+		return 0, err
 	}
-	declared, ok := h.all().Declare(p.Declare)
-	if !ok {
-		return 0, fmt.Errorf("accepting an offer: %w", ErrUnknownDataset)
+	if err := h.approved(e); err != nil { // before the requester is asked
+		return 0, err
 	}
-	for _, column := range terms.Disclose {
-		if !slices.ContainsFunc(declared.Columns, func(c entry.Column) bool { return c.Name == column }) {
-			return 0, fmt.Errorf("accepting an offer: the dataset has no column %q to disclose: %w", column, ErrOffer)
-		}
-	}
-	budget, err := h.fetchBudget(ctx, terms, offer)
+	budget, err := h.fetchBudget(ctx, e.Terms, e.Offer)
 	if err != nil {
 		return 0, err
 	}
 	h.granting.Lock()
 	defer h.granting.Unlock()
-	if index, ok, err := h.accepted(offer); err != nil {
+	if index, ok, err := h.accepted(e.Offer); err != nil {
 		return 0, err
 	} else if ok { // by a call that was faster to learn the budget
 		return index, h.opts.Ledger.WaitFinal(ctx, index)
 	}
-	accept, err := h.publish(ctx, entry.AgreementAccept{Offer: offer, Terms: terms, Time: entry.FormatTime(h.opts.Now())})
+	accept, err := h.publish(ctx, e)
 	if err != nil {
 		return 0, err
 	}
 	return accept, h.keepBudget(accept, budget)
+}
+
+// acceptable checks that terms are about what this member has published.
+func (h *Holder) acceptable(terms *entry.Terms) error {
+	v := h.all()
+	p, index, ok := v.Policy(terms.Policy, terms.PolicyVersion)
+	if !ok || index != terms.PolicyIndex {
+		return fmt.Errorf("accepting an offer: %w", ErrUnknownPolicy)
+	}
+	declared, ok := v.Declare(p.Declare)
+	if !ok {
+		return fmt.Errorf("accepting an offer: %w", ErrUnknownDataset)
+	}
+	for _, column := range terms.Disclose {
+		if !slices.ContainsFunc(declared.Columns, func(c entry.Column) bool { return c.Name == column }) {
+			return fmt.Errorf("accepting an offer: the dataset has no column %q to disclose: %w", column, ErrOffer)
+		}
+	}
+	if _, _, ok := v.Group(terms.Group); !ok && terms.Group != "" {
+		return fmt.Errorf("accepting an offer: this member has no group %q; define it first: %w", terms.Group, ErrOffer)
+	}
+	return nil
 }
 
 // accepted finds the agreement in force that an offer led to. One that was revoked does not come back: it would have a new budget.

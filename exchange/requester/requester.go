@@ -224,6 +224,9 @@ func (r *Requester) Offer(ctx context.Context, t entry.Terms, b agreement.Budget
 	if !ok {
 		return entry.Ref{}, fmt.Errorf("offering an agreement: %s has published no policy %s version %d: %w", t.Holder, t.Policy, t.PolicyVersion, ErrOffer)
 	}
+	if _, _, ok := r.opts.Ledger.View(origin, head.Size).Group(t.Group); !ok && t.Group != "" {
+		return entry.Ref{}, fmt.Errorf("offering an agreement: %s has defined no group %q: %w", t.Holder, t.Group, ErrOffer)
+	}
 	if max(len(t.Purpose), len(t.LegalBasis)) > bundle.MaxText {
 		return entry.Ref{}, fmt.Errorf("offering an agreement: purpose or legal basis of more than %d bytes, which no query can repeat: %w", bundle.MaxText, ErrOffer)
 	}

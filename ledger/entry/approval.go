@@ -114,6 +114,8 @@ func (c *checker) approvals(all []Approval) {
 type Draft struct {
 	Origin string `json:"origin"` // of the log that it is for
 	Body   string `json:"entry"`  // the entry's JSON text, with the approvals it has so far
+	// Declared is, with a policy, the JSON text of the dataset.declare that it was compiled for: whoever approves can compile it again.
+	Declared string `json:"declared,omitempty"`
 }
 
 // NewDraft returns the draft of an entry.
@@ -122,8 +124,8 @@ func NewDraft(origin string, e Approved) (Draft, error) {
 	return Draft{Origin: origin, Body: string(raw)}, err
 }
 
-// MaxDraft bounds a draft: an entry's text, escaped in another.
-const MaxDraft = 2*MaxSize + 1024
+// MaxDraft bounds a draft: the texts of two entries, escaped.
+const MaxDraft = 4*MaxSize + 1024
 
 // ParseDraft reads a draft and its entry. It refuses an entry that is not in the one encoding: what an approver is shown is all that
 // there is.
