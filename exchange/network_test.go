@@ -17,6 +17,7 @@ import (
 
 	"github.com/grille-gateway/grille/exchange/agreement"
 	"github.com/grille-gateway/grille/exchange/bundle"
+	"github.com/grille-gateway/grille/exchange/claim"
 	"github.com/grille-gateway/grille/exchange/dataset"
 	"github.com/grille-gateway/grille/exchange/holder"
 	"github.com/grille-gateway/grille/exchange/journal"
@@ -102,6 +103,7 @@ type member struct {
 	journal   *journal.Journal
 	book      *receipt.Book
 	pool      *prover.Pool
+	register  *claim.Register
 	holder    *holder.Holder
 	requester *requester.Requester
 	officer   *officer.Officer
@@ -256,8 +258,11 @@ func (m *member) start() {
 			return m.holder.PublishBatch(ctx, beat, root)
 		},
 		LastPublished: func() (uint64, bool) { return m.lastBeat() }})
+	m.register, err = claim.Open(claim.Options{Dir: filepath.Join(m.dir, "claims"), Origin: w.config.Origin(m.name), Ledger: m.ledger,
+		Seal: sealer{v, m}, Beat: bundle.BeatLength(w.config), Now: w.now, Logger: logger})
+	must(err)
 	m.holder = holder.New(holder.Options{Config: w.config, Member: m.name, Key: m.query, Circuit: k.Metadata().CircuitID, Ledger: m.ledger,
-		Datasets: m.datasets, Prover: m.pool, Book: m.book, Now: w.now, Logger: logger,
+		Datasets: m.datasets, Prover: m.pool, Book: m.book, Register: m.register, Now: w.now, Logger: logger,
 		Budget: func(_ context.Context, from string, offer entry.Ref) (agreement.Budget, error) {
 			return w.members[from].requester.Budget(m.name, offer)
 		},
@@ -286,6 +291,7 @@ func (m *member) start() {
 	m.stop = cancel
 	m.done.Go(func() { m.pump(ctx) })
 	m.done.Go(func() { _ = m.book.Run(ctx) })
+	m.done.Go(func() { _ = m.register.Run(ctx) })
 }
 
 func (m *member) lastBeat() (uint64, bool) {
@@ -343,7 +349,7 @@ func (m *member) halt() {
 	m.pool.Close()
 	m.w.running.Lock()
 	defer m.w.running.Unlock()
-	if err := errors.Join(m.journal.Close(), m.ledger.Close(), m.datasets.Close()); err != nil {
+	if err := errors.Join(m.journal.Close(), m.register.Close(), m.ledger.Close(), m.datasets.Close()); err != nil {
 		m.w.t.Error(m.name, err)
 	}
 	m.ledger = nil

@@ -18,6 +18,7 @@ type Use struct {
 	Purpose       string
 	LegalBasis    string
 	Disclose      []string
+	Scope         string // program in whose scope a claim is to be made; empty: none
 	AsOf          string // day asked about, YYYY-MM-DD; empty: the current one
 	At            time.Time
 	// Withdrawn says whether the requester took the offer back on its own log. nil: never.
@@ -39,6 +40,7 @@ const (
 	OtherDisclosures = "disclosure_not_allowed"
 	Expired          = "agreement_expired"
 	OtherDates       = "as_of_not_allowed"
+	OtherScope       = "scope_not_allowed"
 )
 
 // Find returns the newest agreement below the view's size that allows the use, or the reason for which the nearest one does not.
@@ -46,7 +48,7 @@ const (
 func Find(v *view.View, u Use) (Right, string) {
 	why := NoAgreement
 	rank := func(reason string) {
-		order := []string{NoAgreement, OtherPurpose, Expired, OtherDates, OtherDisclosures}
+		order := []string{NoAgreement, OtherPurpose, Expired, OtherDates, OtherDisclosures, OtherScope}
 		if slices.Index(order, reason) > slices.Index(order, why) {
 			why = reason
 		}
@@ -68,6 +70,8 @@ func Find(v *view.View, u Use) (Right, string) {
 			rank(OtherDates)
 		case slices.ContainsFunc(u.Disclose, func(c string) bool { return !slices.Contains(t.Disclose, c) }):
 			rank(OtherDisclosures)
+		case u.Scope != "" && u.Scope != t.Scope:
+			rank(OtherScope)
 		default:
 			return Right{Index: a.Index, Terms: t, Offer: a.Accept.Offer, Group: group}, ""
 		}

@@ -19,12 +19,14 @@ type Bundle struct {
 	Header        Signed          `json:"header"`
 	Verdict       string          `json:"verdict"`
 	Disclosed     []Disclosed     `json:"disclosed,omitempty"` // in the order of the query's disclose
+	Nullifier     string          `json:"nullifier,omitempty"` // element, hex: of a satisfied answer to a query with a scope
 	Proof         []byte          `json:"proof"`               // 192 bytes, base64
 	Checkpoint    string          `json:"checkpoint"`          // signed note: the holder's signature and exactly q cosignatures
 	Entries       []Entry         `json:"entries"`             // those the header names, rising by index
 	Promise       Signed          `json:"promise"`
 	Salt          receipt.Hash    `json:"salt"` // opens the promised receipt
 	Receipt       *ReceiptInclude `json:"receipt,omitempty"`
+	Claim         *ClaimInclude   `json:"claim,omitempty"`   // where the nullifier stands
 	Opening       *Opening        `json:"opening,omitempty"` // only for the two parties; Redact takes it out
 }
 

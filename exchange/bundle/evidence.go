@@ -28,6 +28,9 @@ func Include(log *ledger.Store, origin string, index, size uint64) (Entry, error
 // IncludeAll includes the entries that a header names, each once, rising by index.
 func IncludeAll(log *ledger.Store, h *Header) ([]Entry, error) {
 	indexes := []uint64{h.Dataset, h.Epoch, h.Policy, h.Agreement}
+	if h.Scope != nil {
+		indexes = append(indexes, *h.Scope)
+	}
 	if h.Batch != nil {
 		indexes = append(indexes, *h.Batch)
 	}

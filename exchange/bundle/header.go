@@ -28,6 +28,7 @@ type Header struct {
 	Policy    uint64       `json:"policy"`
 	Agreement uint64       `json:"agreement"`
 	Group     *uint64      `json:"group,omitempty"` // newest group.define of the agreement's group, if it names one
+	Scope     *uint64      `json:"scope,omitempty"` // the scope.open of the query's scope, if it names one
 	Batch     *uint64      `json:"batch,omitempty"` // newest receipts.batch below Size, if any: what was current at that beat
 }
 

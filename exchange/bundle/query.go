@@ -35,6 +35,7 @@ type Query struct {
 	LegalBasis    string   `json:"legal_basis"`
 	Case          string   `json:"case,omitempty"`     // the requester's own reference; not a person's name
 	Disclose      []string `json:"disclose,omitempty"` // columns whose values are asked for, sorted
+	Scope         *Scope   `json:"scope,omitempty"`    // where a satisfied answer is a claim
 	MaxAgeSeconds int64    `json:"max_age_seconds"`    // oldest epoch accepted, at most MaxAge; 0: any
 	AsOf          string   `json:"as_of,omitempty"`    // day asked about, YYYY-MM-DD, UTC; empty: the holder's current one
 	Epoch         uint64   `json:"epoch,omitempty"`    // number of the epoch asked, instead of a day; 0: none
@@ -97,6 +98,9 @@ func (q *Query) Check() error {
 	}
 	if field, want := q.checkAsOf(); field != "" {
 		return bad(field, want)
+	}
+	if q.Scope != nil && q.Scope.Check() != nil {
+		return bad("scope", "a program's and a period's name")
 	}
 	if _, err := ParseElement(q.Tag); err != nil {
 		return bad("tag", "a canonical field element in hex")

@@ -27,6 +27,7 @@ const (
 	ReasonProof          Reason = "proof"            // the proof does not hold for this statement
 	ReasonPromise        Reason = "promise"          // the receipt promise is missing, of another answer, or unsigned
 	ReasonReceipt        Reason = "receipt"          // the receipt is not under its batch
+	ReasonClaim          Reason = "claim"            // the claim does not stand where the bundle says, or not first
 	ReasonOpening        Reason = "opening"          // subject and nonce do not make the tag
 )
 

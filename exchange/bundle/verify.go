@@ -65,6 +65,10 @@ type Report struct {
 	Receipt     string           `json:"receipt"`  // promised or logged
 	Answer      receipt.Hash     `json:"answer"`   // digest of the answer, which its receipt holds
 	OpeningSeen bool             `json:"opening_checked"`
+	Program     string           `json:"program,omitempty"` // of the scope claimed in
+	Period      string           `json:"period,omitempty"`
+	Nullifier   string           `json:"nullifier,omitempty"`
+	Claim       string           `json:"claim,omitempty"` // of a satisfied answer to a query with a scope: how far the claim is shown
 }
 
 // A Value is a disclosed column as people write it.
@@ -95,6 +99,7 @@ type check struct {
 	policy    entry.PolicyPublish
 	agreement entry.AgreementAccept
 	group     *entry.GroupDefine
+	scope     entry.ScopeOpen
 	batch     *entry.ReceiptsBatch
 	pub       *circuits.Public
 	report    Report
@@ -133,7 +138,7 @@ func (v *Verifier) Verify(data []byte) (*Report, error) {
 	c := &check{Verifier: v.under(b.Configuration.Digest), b: b}
 	for _, step := range []func() error{
 		c.bodies, c.configuration, c.checkpoint, c.inclusions, c.references, c.approvals, c.querySignature, c.queryTerms, c.header, c.asOf,
-		c.age, c.inForce, c.program, c.proof, c.promise, c.receipt, c.opening,
+		c.age, c.inForce, c.scopeOpen, c.program, c.proof, c.promise, c.receipt, c.claim, c.opening,
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -242,6 +247,8 @@ func (c *check) references() error {
 		return refuse(ReasonReference, "the policy is not the one asked")
 	case t.PolicyIndex != c.h.Policy || t.Policy != q.Policy || t.PolicyVersion != q.PolicyVersion:
 		return refuse(ReasonReference, "the agreement is about another policy")
+	case (q.Scope == nil) != (c.h.Scope == nil) || q.Scope != nil && *q.Scope != Scope{c.scope.Program, c.scope.Period}:
+		return refuse(ReasonReference, "the scope is not the one asked for")
 	}
 	if err := c.parties(); err != nil {
 		return err
@@ -273,6 +280,11 @@ func (c *check) readEntries() error {
 	if err := errors.Join(into(read, c.h.Dataset, &c.dataset), into(read, c.h.Epoch, &c.epoch),
 		into(read, c.h.Policy, &c.policy), into(read, c.h.Agreement, &c.agreement)); err != nil {
 		return firstRefused(err)
+	}
+	if c.h.Scope != nil {
+		if err := into(read, *c.h.Scope, &c.scope); err != nil {
+			return err
+		}
 	}
 	if c.h.Batch != nil {
 		var batch entry.ReceiptsBatch
@@ -346,6 +358,9 @@ func (c *check) queryTerms() error {
 	}
 	if day := q.Day(&c.epoch); day != "" && !t.AllowsAsOf(day) {
 		return refuse(ReasonQueryTerms, "the agreement does not allow the date that was asked about")
+	}
+	if q.Scope != nil && q.Scope.Program != t.Scope {
+		return refuse(ReasonQueryTerms, "the agreement does not allow to claim under this program")
 	}
 	return nil
 }
@@ -501,6 +516,9 @@ func (c *check) program() error {
 		return &Refused{Reason: ReasonQueryTerms, Err: err}
 	}
 	if c.pub, err = publicOf(c.b, &c.q, &c.h, c.epoch.Root, program, mask, positions); err != nil {
+		return &Refused{Reason: ReasonPublic, Err: err}
+	}
+	if err := c.statement(c.pub); err != nil {
 		return &Refused{Reason: ReasonPublic, Err: err}
 	}
 	if _, err = c.pub.Vector(); err != nil {

@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
-
 	"github.com/grille-gateway/grille/circuits"
 	"github.com/grille-gateway/grille/exchange/agreement"
 	"github.com/grille-gateway/grille/exchange/bundle"
@@ -45,6 +43,10 @@ type job struct {
 	charged bool
 	code    string // of the refusal, if it came to one
 	claimed bool   // this query was the first to bear its id
+
+	scope     *entry.ScopeOpen // of the query, if it names one
+	nullifier receipt.Hash     // of a satisfied answer in that scope
+	reserved  bool             // the register holds it for this query
 }
 
 // Answer takes a request of the authenticated member from and returns an encoded bundle.Reply: an answer or a signed refusal.
@@ -133,10 +135,14 @@ func (h *Holder) decide(ctx context.Context, j *job) ([]byte, error) {
 		reply, err = h.conclude(j)
 	}
 	if no := (*refusal)(nil); errors.As(err, &no) {
-		h.release(j)
+		h.unreserve(j)
+		if no.code != CodeClaimed { // which tells that somebody claimed: it costs what an answer costs
+			h.release(j)
+		}
 		reply, err = h.recordRefusal(j, no.code)
 	}
 	if err != nil {
+		h.unreserve(j)
 		h.release(j)
 		h.unclaimID(j)
 		return nil, err
@@ -242,7 +248,8 @@ func (h *Holder) fixEntries(j *job, now time.Time) error {
 	j.policy, hd.Policy, hd.Dataset = p, index, p.Declare
 	day, unknown := j.fixEpoch(v)
 	right, why := agreement.Find(v, agreement.Use{Requester: q.Requester, Holder: q.Holder, Policy: q.Policy, PolicyVersion: q.PolicyVersion,
-		PolicyIndex: index, Purpose: q.Purpose, LegalBasis: q.LegalBasis, Disclose: q.Disclose, AsOf: day, At: now, Withdrawn: h.withdrawn})
+		PolicyIndex: index, Purpose: q.Purpose, LegalBasis: q.LegalBasis, Disclose: q.Disclose, AsOf: day,
+		Scope: scopeProgram(q), At: now, Withdrawn: h.withdrawn})
 	if why != "" {
 		return refuse(why)
 	}
@@ -261,7 +268,7 @@ func (h *Holder) fixEntries(j *job, now time.Time) error {
 	if _, batch, ok := v.NewestBatch(); ok {
 		hd.Batch = &batch
 	}
-	return nil
+	return h.fixScope(j, v, now)
 }
 
 // fixSubject normalises the subject id and checks the tag.
@@ -330,10 +337,16 @@ func (h *Holder) prove(ctx context.Context, j *job) error {
 	}
 	j.row = found.Row
 	j.secret.Record, j.secret.Salt, j.secret.Opening = found.Record, found.Salt, found.Opening
-	var noScope fr.Element
-	if j.pub, err = j.secret.Public(root, bundle.Context(&j.header, &j.signed), noScope, mask, program); err != nil {
+	scope, err := h.claim(j, program)
+	if err != nil {
+		return err
+	}
+	if j.pub, err = j.secret.Public(root, bundle.Context(&j.header, &j.signed), scope, mask, program); err != nil {
 		h.opts.Logger.Error("an epoch does not open to its root", slog.String("dataset", j.policy.Dataset), slog.Any("error", err))
 		return refuse(CodeRecord)
+	}
+	if err := h.reserveClaim(ctx, j); err != nil {
+		return err
 	}
 	started := time.Now()
 	j.proof, err = h.opts.Prover.Prove(ctx, j.pub, j.secret)

@@ -15,6 +15,7 @@ import (
 	"github.com/grille-gateway/grille/circuits"
 	"github.com/grille-gateway/grille/exchange/agreement"
 	"github.com/grille-gateway/grille/exchange/bundle"
+	"github.com/grille-gateway/grille/exchange/claim"
 	"github.com/grille-gateway/grille/exchange/dataset"
 	"github.com/grille-gateway/grille/exchange/receipt"
 	"github.com/grille-gateway/grille/exchange/schema"
@@ -34,6 +35,7 @@ type Options struct {
 	Datasets *dataset.Store
 	Prover   *prover.Pool
 	Book     *receipt.Book
+	Register *claim.Register // of the scopes that this member opens; nil: it opens none
 	Now      func() time.Time
 	Logger   *slog.Logger
 	// Budget asks the requester of an offer for the budget that the offer commits to.
@@ -97,6 +99,7 @@ type answerRecord struct {
 	Outcome   string       `json:"outcome"`
 	Agreement *uint64      `json:"agreement,omitempty"` // charged, if any
 	Subject   []byte       `json:"subject,omitempty"`   // subject key, if charged
+	Claim     *claimRecord `json:"claim,omitempty"`     // made with the answer, if any
 	Reply     []byte       `json:"reply"`               // as bytes: an encoder must not respell it
 	traceRecord
 }
@@ -127,6 +130,11 @@ func (h *Holder) Replay(kind string, payload []byte) error {
 		var r answerRecord
 		if err := json.Unmarshal(payload, &r); err != nil {
 			return fmt.Errorf("replaying an answer: %w", errReplay)
+		}
+		if r.Claim != nil && h.opts.Register != nil {
+			if err := h.opts.Register.Answered(r.Claim.Scope, r.Claim.Nullifier, r.Query); err != nil {
+				return fmt.Errorf("replaying a claim: %w", err)
+			}
 		}
 		return h.remember(&r)
 	case KindBudget:

@@ -121,8 +121,12 @@ func (h *Holder) Import(ctx context.Context, name string, csv io.Reader, progres
 	return report, info, nil
 }
 
-// Recover settles every epoch whose files were durable when the gateway stopped.
+// Recover settles every epoch whose files were durable when the gateway stopped, and frees the nullifiers of queries that were not
+// answered.
 func (h *Holder) Recover() error {
+	if h.opts.Register != nil {
+		h.opts.Register.Settle()
+	}
 	for _, name := range h.opts.Datasets.Datasets() {
 		if err := h.settle(name); err != nil {
 			return err

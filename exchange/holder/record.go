@@ -20,6 +20,9 @@ func (h *Holder) recordAnswer(j *job) ([]byte, error) {
 		Query:         j.request.Query, Header: j.signed, Verdict: j.pub.Verdict.String(), Proof: j.proof[:],
 		Checkpoint: j.head, Entries: entries,
 	}
+	if j.reserved {
+		b.Nullifier = j.nullifier.String()
+	}
 	_, positions, err := bundle.Mask(j.schema, j.query.Disclose)
 	if err != nil {
 		return nil, err
@@ -66,6 +69,9 @@ func (h *Holder) record(j *job, outcome string, answer receipt.Hash, finish func
 	if j.charged {
 		r.Agreement, r.Subject = &j.right.Index, j.key[:]
 	}
+	if j.reserved {
+		r.Claim = &claimRecord{Scope: j.scope.KeyCommitment, Nullifier: j.nullifier}
+	}
 	_, _, err := h.opts.Book.Record(receipt.Draft{Kind: KindAnswer, Query: j.digest, Outcome: outcome, Answer: answer,
 		Payload: func(p receipt.Promise, salt receipt.Hash) (any, error) {
 			promise, err := bundle.Sign(h.opts.Key, bundle.LabelPromise, &p)
@@ -76,7 +82,11 @@ func (h *Holder) record(j *job, outcome string, answer receipt.Hash, finish func
 			return r, err
 		}})
 	if err != nil {
+		j.reserved = false // the frame may be on disk: the next start frees the nullifier or makes it a claim
 		return nil, fmt.Errorf("recording an answer: %w", err)
+	}
+	if err := h.commitClaim(j); err != nil {
+		return nil, err
 	}
 	h.mu.Lock()
 	h.keep(r, j.expires, now)

@@ -26,6 +26,11 @@ const (
 	CodeWithdrawn     = "right_ended"
 	CodeDisclosure    = "disclosure_not_allowed"
 	CodeRecord        = "record_unprovable"
+	CodeScope         = "unknown_scope"
+	CodeScopeClosed   = "scope_closed"
+	CodeScopeEarly    = "scope_not_open_yet"
+	CodeScopeKey      = "scope_key_missing"
+	CodeClaimed       = "claimed"
 )
 
 // remedies tell the requester what to try next; none of them says anything about the subject.
@@ -47,6 +52,12 @@ var remedies = map[string]string{
 	CodeBudgetUnknown:        "the holder does not know the agreement's budget; revoke it and ask for a new offer",
 	CodeWithdrawn:            "the policy or the agreement ended while the answer was made",
 	CodeRecord:               "the holder's epoch has no proof for this subject; the holder must rebuild it",
+	CodeScope:                "this member keeps no register for that program and period; look at its scopes on the ledger",
+	CodeScopeClosed:          "the scope takes no claims any more; ask in a period that is open",
+	CodeScopeEarly:           "the scope takes no claims yet; ask again when it opens",
+	CodeScopeKey:             "the register has lost the scope's key; it must close the scope and open another period",
+	CodeClaimed:              "a claim was made in this scope already; a person must decide what follows from that",
+	agreement.OtherScope:     "the agreement does not allow to claim under this program; offer one that does",
 	"no_agreement":           "no agreement lets this member ask this policy; offer one",
 	"purpose_not_allowed":    "the agreement is for another purpose or legal basis",
 	"agreement_expired":      "the agreement has expired; offer a new one",

@@ -31,6 +31,7 @@ type Question struct {
 	LegalBasis    string
 	Case          string
 	Disclose      []string
+	Scope         *bundle.Scope // where a satisfied answer is a claim; nil: nowhere. The holder is its register
 	MaxAge        time.Duration // oldest epoch accepted, at the end of AsOf if there is one; 0: any
 	AsOf          string        // day asked about, YYYY-MM-DD, UTC; empty: the holder's current one
 	Epoch         uint64        // number of the epoch asked, instead of a day; 0: none
@@ -51,6 +52,8 @@ type Result struct {
 	Refusal  string         `json:"refusal,omitempty"`  // the holder's code
 	Message  string         `json:"message,omitempty"`  // what to do about a refusal
 	Rejected string         `json:"rejected,omitempty"` // reason code for which an answer was not believed
+	Scope    *bundle.Scope  `json:"scope,omitempty"`    // asked to claim in
+	Claim    string         `json:"claim,omitempty"`    // pending, first or later; a query that makes no claim has none
 	Broken   bool           `json:"broken,omitempty"`   // the receipt promise was not kept by its deadline
 	Logged   bool           `json:"logged,omitempty"`   // the receipt of the answer or refusal is shown under its batch
 	Timing   Timing         `json:"timing"`
@@ -112,7 +115,7 @@ func (r *Requester) sign(question Question) (*sentRecord, error) {
 		return nil, err
 	}
 	return &sentRecord{ID: q.ID, Holder: q.Holder, Policy: q.Policy, Version: q.PolicyVersion,
-		Purpose: q.Purpose, Issued: q.Issued, Query: signed, Expires: q.Expires, Case: q.Case, Opening: *opening}, nil
+		Purpose: q.Purpose, Issued: q.Issued, Scope: q.Scope, Query: signed, Expires: q.Expires, Case: q.Case, Opening: *opening}, nil
 }
 
 // Draft checks the question against the holder's log and makes its query, with a new id, nonce and tag. Nothing is kept or sent.
@@ -151,6 +154,7 @@ func (r *Requester) Draft(question Question) (*bundle.Query, *bundle.Opening, er
 		Policy: policy.Policy, PolicyVersion: policy.Version,
 		Tag:     bundle.FormatElement(circuits.Tag(circuits.SubjectKey(r.opts.Config.Instance, scheme, subject), nonce)),
 		Purpose: question.Purpose, LegalBasis: question.LegalBasis, Case: question.Case, Disclose: disclose,
+		Scope:         question.Scope,
 		MaxAgeSeconds: int64(question.MaxAge / time.Second), AsOf: question.AsOf, Epoch: question.Epoch,
 		Issued: entry.FormatTime(now), Expires: entry.FormatTime(now.Add(life)),
 	}
@@ -206,7 +210,8 @@ func (r *Requester) withdrew(q *Question, p *entry.PolicyPublish) bool {
 		missing := func(column string) bool { return !slices.Contains(t.Disclose, column) }
 		if t.Holder != q.Holder || t.Policy != p.Policy || t.PolicyVersion != p.Version || t.Purpose != q.Purpose ||
 			t.LegalBasis != q.LegalBasis || slices.ContainsFunc(q.Disclose, missing) ||
-			q.AsOf != "" && !t.AllowsAsOf(q.AsOf) || q.Epoch != 0 && t.AsOfFrom == "" {
+			q.AsOf != "" && !t.AllowsAsOf(q.AsOf) || q.Epoch != 0 && t.AsOfFrom == "" ||
+			q.Scope != nil && t.Scope != q.Scope.Program {
 			continue
 		}
 		if !o.Withdrawn {

@@ -51,6 +51,7 @@ type Options struct {
 type Requester struct {
 	opts Options
 
+	claiming sync.Mutex // while claims are looked for
 	offering sync.Mutex // from looking for an equal offer to appending it: one question, one budget
 
 	mu      sync.Mutex // guards what follows
@@ -71,9 +72,12 @@ type asked struct {
 	turn     chan struct{} // holds one token while the query is sent and its reply judged
 	result   *resultRecord
 	logged   *bundle.ReceiptInclude
-	missed   bool // the batch was not final by the promise's deadline
-	unproved bool // it was, and the holder does not show the receipt under it
-	told     int  // how often the holder was told of a missed batch
+	claim    *bundle.ClaimInclude // of a satisfied answer in a scope, once its batch is final
+	place    string               // bundle.ClaimFirst or ClaimLater
+	looked   uint64               // entries of the register's log below this do not hold the claim; of Requester.claiming
+	missed   bool                 // the batch was not final by the promise's deadline
+	unproved bool                 // it was, and the holder does not show the receipt under it
+	told     int                  // how often the holder was told of a missed batch
 }
 
 // settle takes a result, unless there is one that was believed: no later reply takes its place.
@@ -99,6 +103,7 @@ type sentRecord struct {
 	Version int            `json:"version"`
 	Purpose string         `json:"purpose"`
 	Issued  string         `json:"issued"`
+	Scope   *bundle.Scope  `json:"scope,omitempty"`
 	Query   bundle.Signed  `json:"query"`
 	Opening bundle.Opening `json:"opening"`
 	Expires string         `json:"expires"`
@@ -187,6 +192,10 @@ func (r *Requester) Replay(kind string, payload []byte) error {
 		a := r.cases[s.ID]
 		a.missed, a.unproved = a.missed || s.How == trace.BrokenMissed, a.unproved || s.How == trace.BrokenUnproved
 		r.recount(a)
+	case KindClaim:
+		if !r.replayClaim(payload) {
+			return bad()
+		}
 	case KindOffer:
 		var s offerRecord
 		if json.Unmarshal(payload, &s) != nil {

@@ -38,7 +38,8 @@ func (r *Requester) ByCase(reference string) (id string, ok bool) {
 
 func (a *asked) describe() *Result {
 	result := &Result{ID: a.sent.ID, Holder: a.sent.Holder, Policy: a.sent.Policy, Version: a.sent.Version,
-		Purpose: a.sent.Purpose, Issued: a.sent.Issued, State: StateSent, Broken: a.missed || a.unproved, Logged: a.logged != nil}
+		Purpose: a.sent.Purpose, Issued: a.sent.Issued, State: StateSent, Broken: a.missed || a.unproved, Logged: a.logged != nil,
+		Scope: a.sent.Scope, Claim: a.claimState()}
 	if a.result == nil {
 		return result
 	}
@@ -90,6 +91,9 @@ func (r *Requester) Bundle(id string, opening bool) ([]byte, error) {
 	}
 	b := *reply.Answer
 	b.Receipt = a.logged
+	if a.place == bundle.ClaimFirst {
+		b.Claim = a.claim
+	}
 	if opening {
 		b.Opening = &a.sent.Opening
 	}
@@ -144,6 +148,7 @@ func (r *Requester) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			r.Follow(ctx)
+			r.followAllClaims()
 		}
 	}
 }

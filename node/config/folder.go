@@ -19,9 +19,10 @@ import (
 //	ledger/        the logs this member replicates, and its signer's state
 //	data/          the datasets' epochs, sealed
 //	journal/       receipts and budgets
+//	claims/        who has claimed in this member's scopes, without names; the keys of open scopes, sealed
 //	prover/        the circuit's keys, unless prover.keys points elsewhere
 //
-// ledger/ and the keys/*.key belong in no backup that is ever restored (DESIGN section 7); data/ and journal/ do, and vault.keyset
+// ledger/, claims/ and the keys/*.key belong in no backup that is ever restored (DESIGN section 7); data/ and journal/ do, and vault.keyset
 // and receipts.secret in another one.
 type Folder string
 
@@ -31,6 +32,7 @@ func (f Folder) Keys() string           { return f.Path("keys") }
 func (f Folder) Ledger() string         { return f.Path("ledger") }
 func (f Folder) Data() string           { return f.Path("data") }
 func (f Folder) Journal() string        { return f.Path("journal") }
+func (f Folder) Claims() string         { return f.Path("claims") }
 func (f Folder) Token() string          { return filepath.Join(f.Keys(), "api.token") }
 func (f Folder) Vault() string          { return filepath.Join(f.Keys(), "vault.keyset") }
 func (f Folder) Certificate() string    { return f.Path("tlog.crt") }

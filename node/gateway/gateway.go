@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/grille-gateway/grille/exchange/bundle"
+	"github.com/grille-gateway/grille/exchange/claim"
 	"github.com/grille-gateway/grille/exchange/dataset"
 	"github.com/grille-gateway/grille/exchange/holder"
 	"github.com/grille-gateway/grille/exchange/journal"
@@ -70,6 +71,7 @@ type Gateway struct {
 	journal   *journal.Journal
 	pool      *prover.Pool
 	book      *receipt.Book
+	register  *claim.Register
 	holder    *holder.Holder
 	requester *requester.Requester
 	casework  *program.Cases
@@ -169,9 +171,13 @@ func (g *Gateway) openExchange(f config.Folder, chain *network.Chain) error {
 		return err
 	}
 	g.book = g.newBook(v, secret)
+	if g.register, err = claim.Open(claim.Options{Dir: f.Claims(), Origin: g.origin(), Ledger: g.ledger, Seal: v,
+		Beat: bundle.BeatLength(g.network), Now: g.now, Logger: g.log}); err != nil {
+		return err
+	}
 	g.metrics = metrics.New(g.version)
 	g.holder = holder.New(holder.Options{Config: g.network, Member: g.member.Name, Key: g.keys.Query, Circuit: g.circuit.CircuitID,
-		Ledger: g.ledger, Datasets: g.datasets, Prover: g.pool, Book: g.book, Now: g.now, Logger: g.log,
+		Ledger: g.ledger, Datasets: g.datasets, Prover: g.pool, Book: g.book, Register: g.register, Now: g.now, Logger: g.log,
 		Budget: g.askBudget, Observe: g.observe, Broken: func(peer string) { g.metrics.PromiseBroken(metrics.SideOwn, peer) }})
 	proofs, err := prover.NewVerifier(g.proving.VerifyingKey())
 	if err != nil {
@@ -295,6 +301,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 			stop(err)
 		}
 	})
+	loops.Go(func() {
+		if err := g.claims(behind); err != nil {
+			stop(err)
+		}
+	})
 	loops.Go(func() { g.follow(behind) })
 	loops.Go(func() { g.decideCases(behind) })
 	loops.Go(func() { g.oversee(behind) })
@@ -337,6 +348,9 @@ func (g *Gateway) Close() error {
 	}
 	if g.journal != nil {
 		errs = append(errs, g.journal.Close())
+	}
+	if g.register != nil {
+		errs = append(errs, g.register.Close())
 	}
 	if g.datasets != nil {
 		errs = append(errs, g.datasets.Close())

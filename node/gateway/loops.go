@@ -34,6 +34,18 @@ func (g *Gateway) beat(ctx context.Context) error {
 	return nil
 }
 
+// claims logs a batch each beat while a scope of this member's is open. It returns why the register cannot be written any more: the
+// process has to stop.
+func (g *Gateway) claims(ctx context.Context) error {
+	if !g.heard(ctx) {
+		return nil
+	}
+	if err := g.register.Run(ctx); err != nil {
+		return fmt.Errorf("the gateway stops: %w", err)
+	}
+	return nil
+}
+
 // publishCircuit puts the circuit and verifying key that this gateway proves with on its log, unless they are the newest
 // there.
 func (g *Gateway) publishCircuit(ctx context.Context) error {
