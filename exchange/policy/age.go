@@ -62,5 +62,5 @@ func (c *compiler) reached(e, born ast.Expr, n int) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.leaf(e, s.not(), reads{columns: []int{position}}), nil
+	return c.leaf(e, s.not(), []int{position}), nil
 }

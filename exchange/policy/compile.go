@@ -22,11 +22,10 @@ import (
 type compiler struct {
 	source   *source
 	template *Template
-	slots    map[int]DateSlot // by atom
-	tables   map[string]int   // lookups by what they say
-	counts   map[string]int   // how often a condition stands in the text
-	made     map[string]signal
-	pending  int // calls of table that are still to be compiled
+	slots    map[int]DateSlot  // by atom
+	tables   map[string]int    // lookups by what they say
+	made     map[string]signal // gates by what they say
+	pending  int               // calls of table that are still to be compiled
 }
 
 // compile reads a text and fills the template with its program.
@@ -166,8 +165,8 @@ func (c *compiler) column(e ast.Expr) column {
 	return column{found, position}
 }
 
-func (c *compiler) leaf(e ast.Expr, s signal, r reads) *node {
-	return &node{at: e, leaf: &leaf{signal: s, reads: r, has: -1}}
+func (c *compiler) leaf(e ast.Expr, s signal, reads []int) *node {
+	return &node{at: e, leaf: &leaf{signal: s, reads: reads, has: -1}}
 }
 
 // boolean is a bool column as a condition.
@@ -198,7 +197,7 @@ func (c *compiler) has(e ast.Expr) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := c.leaf(e, s, reads{})
+	n := c.leaf(e, s, nil)
 	n.leaf.has = column.position
 	return n, nil
 }
@@ -308,7 +307,7 @@ func (c *compiler) equalsConstant(e ast.Expr, column column, at, value ast.Expr)
 		if err != nil {
 			return nil, err
 		}
-		return c.leaf(e, s, reads{columns: []int{column.position}}), nil
+		return c.leaf(e, s, []int{column.position}), nil
 	}
 	if column.Type == schema.Bool {
 		n, err := c.boolean(at)

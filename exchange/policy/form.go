@@ -20,13 +20,7 @@ type form struct {
 	lookups  [circuits.Lookups]*big.Rat
 	today    *big.Rat // of the as-of date's day number
 	constant *big.Rat
-	reads    reads
-}
-
-// reads are the columns, by position, that an expression takes values of. The strict ones may not be missing, guarded or not: a
-// table without default has no row for a missing value.
-type reads struct {
-	columns, strict []int
+	reads    []int // the columns, by position, that the form takes values of
 }
 
 var minusOne = big.NewRat(-1, 1)
@@ -66,8 +60,7 @@ func (f *form) plus(o *form, factor *big.Rat) *form {
 	for i := range s.lookups {
 		s.lookups[i] = sum(f.lookups[i], o.lookups[i])
 	}
-	s.reads.columns = append(append(s.reads.columns, f.reads.columns...), o.reads.columns...)
-	s.reads.strict = append(append(s.reads.strict, f.reads.strict...), o.reads.strict...)
+	s.reads = append(append(s.reads, f.reads...), o.reads...)
 	return s
 }
 
@@ -76,7 +69,7 @@ func (c *compiler) columnForm(e ast.Expr) *form {
 	column := c.column(e)
 	f := constant(new(big.Rat))
 	f.columns[column.position] = new(big.Rat).SetFrac(big.NewInt(1), new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(column.Scale)), nil))
-	f.reads.columns = []int{column.position}
+	f.reads = []int{column.position}
 	return f
 }
 

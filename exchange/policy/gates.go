@@ -31,8 +31,8 @@ type node struct {
 // A leaf is a comparison.
 type leaf struct {
 	signal signal
-	reads  reads
-	has    int // position of the column that it asks has(...) of, or -1
+	reads  []int // positions of the columns that it takes values of
+	has    int   // position of the column that it asks has(...) of, or -1
 }
 
 func (n *node) not() *node {
@@ -98,30 +98,49 @@ func (n *node) operands(all bool) []*node {
 	return []*node{n}
 }
 
-// needed marks the columns whose values the condition takes where no has(...) guards them. In `has(x) && c`, and in `!has(x) || c`,
-// x guards c: where x is missing, c makes no difference.
+// needed marks the columns whose values the condition takes where nothing guards them. A column guards a condition where the
+// conditions beside it decide without it once the column is missing: c in `has(x) && c` and in `!has(x) || c`.
 func (n *node) needed(guarded [circuits.Columns]bool, needs *[circuits.Columns]bool) {
 	if n.leaf != nil {
-		for _, c := range n.leaf.reads.columns {
+		for _, c := range n.leaf.reads {
 			needs[c] = needs[c] || !guarded[c]
-		}
-		for _, c := range n.leaf.reads.strict {
-			needs[c] = true
 		}
 		return
 	}
-	for _, m := range n.of {
-		if m.leaf == nil || m.leaf.has < 0 {
-			continue
+	for i, m := range n.of {
+		inside := guarded
+		for column := range inside {
+			yes, no := n.decided(column, i)
+			inside[column] = inside[column] || yes || no
 		}
-		absent := m.negated // what m says of a missing column
-		if n.k == len(n.of) && !absent || n.k == 1 && absent {
-			guarded[m.leaf.has] = true
+		m.needed(inside, needs)
+	}
+}
+
+// decided says whether a missing column alone makes n hold, or fail, whatever the condition at index without (-1: none) says.
+func (n *node) decided(column, without int) (yes, no bool) {
+	if n.leaf != nil {
+		no = n.leaf.has == column
+	} else {
+		holding, open := 0, 0
+		for i, m := range n.of {
+			y, f := false, false
+			if i != without {
+				y, f = m.decided(column, -1)
+			}
+			if y {
+				holding++
+			}
+			if !f {
+				open++
+			}
 		}
+		yes, no = holding >= n.k, open < n.k
 	}
-	for _, m := range n.of {
-		m.needed(guarded, needs)
+	if n.negated {
+		return no, yes
 	}
+	return yes, no
 }
 
 // A sum is a gate being made: it holds where its weighted signals reach the threshold.
@@ -155,33 +174,15 @@ func (s *sum) span() (least, most int) {
 	return least, most
 }
 
-func (s *sum) fits() bool {
-	total := 0
-	for _, weight := range s.weights {
-		total += max(weight, -weight)
-	}
-	return total < 512 && s.threshold <= 512 && s.threshold >= -512 // as circuits.Program.Check has it
-}
-
 // gates makes the program's gates; the outcome is the last.
 func (c *compiler) gates(root *node) error {
-	c.counts, c.made = map[string]int{}, map[string]signal{}
-	c.count(root)
+	c.made = map[string]signal{}
 	s, err := c.sum(root)
 	if err != nil {
 		return err
 	}
 	_, err = c.gate(root, s)
 	return err
-}
-
-func (c *compiler) count(n *node) {
-	m := *n
-	m.negated = false
-	c.counts[m.key()]++
-	for _, m := range n.of {
-		c.count(m)
-	}
 }
 
 // sum makes the sum that says what n says, and the gates below it. An all-of or any-of takes in the sum of one nested condition by
@@ -235,11 +236,18 @@ func (s *sum) signed(n *node) *sum {
 	return s
 }
 
-// takesIn says whether m, nested in n, needs no gate of its own: n is all or any of its conditions, and m stands nowhere else.
+// takesIn says whether m, nested in n, may need no gate of its own: n is all or any of its conditions, and m has no gate yet.
 func (c *compiler) takesIn(n, m *node) bool {
-	plain := *m
-	plain.negated = false
-	return m.leaf == nil && (n.k == 1 || n.k == len(n.of)) && c.counts[plain.key()] == 1
+	_, made := c.made[m.plain().key()]
+	return !made && m.leaf == nil && (n.k == 1 || n.k == len(n.of))
+}
+
+// plain is n or what n negates.
+func (n *node) plain() *node {
+	if n.negated {
+		return n.not()
+	}
+	return n
 }
 
 // weigh is the weight that makes each of n's other conditions decide beside the sum of one of them, or 0 where a gate has no room for
@@ -264,18 +272,17 @@ func (c *compiler) signal(n *node) (signal, error) {
 		}
 		return n.leaf.signal, nil
 	}
-	plain := *n
-	plain.negated = false
-	of, ok := c.made[plain.key()]
+	key := n.plain().key()
+	of, ok := c.made[key]
 	if !ok {
-		s, err := c.sum(&plain)
+		s, err := c.sum(n.plain())
 		if err != nil {
 			return signal{}, err
 		}
 		if of, err = c.gate(n, s); err != nil {
 			return signal{}, err
 		}
-		c.made[plain.key()] = of
+		c.made[key] = of
 	}
 	of.negated = n.negated
 	return of, nil
@@ -286,9 +293,6 @@ func (c *compiler) gate(n *node, s *sum) (signal, error) {
 	p := &c.template.Program
 	if len(p.Gates) == circuits.Gates {
 		return signal{}, c.source.fault(n.at.ID(), fmt.Sprintf("%d gates", circuits.Gates), "too many conditions nested in one another")
-	}
-	if !s.fits() {
-		return signal{}, c.source.fault(n.at.ID(), "weights of 511 in a gate", "too many conditions at once")
 	}
 	g := circuits.Gate{Threshold: s.threshold}
 	for of, weight := range s.weights {

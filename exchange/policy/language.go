@@ -131,29 +131,30 @@ func signatures() map[string][]signature {
 	}
 }
 
-// language is the CEL environment without columns, made once.
+// language is the CEL environment without columns, made once. It declares functions and has none to run.
 var language = sync.OnceValues(func() (*cel.Env, error) {
+	return declare(func(string) ([]cel.FunctionOpt, []cel.OverloadOpt) { return nil, nil })
+})
+
+// declare makes a CEL environment of the language's functions, with what more there is to say of each and of its overloads.
+func declare(more func(name string) ([]cel.FunctionOpt, []cel.OverloadOpt)) (*cel.Env, error) {
 	options := []cel.EnvOption{cel.ClearMacros()}
 	for name, list := range signatures() {
-		var overloads []cel.FunctionOpt
+		overloads, each := more(name)
 		for _, s := range list {
 			id := name
 			for _, a := range s.args {
 				id += "_" + a.String()
 			}
-			overloads = append(overloads, cel.Overload(id, s.args, s.result))
+			overloads = append(overloads, cel.Overload(id, s.args, s.result, each...))
 		}
 		options = append(options, cel.Function(name, overloads...))
 	}
 	return cel.NewCustomEnv(options...)
-})
+}
 
-// environment is the language with the columns of a schema.
-func environment(s *schema.Schema) (*cel.Env, error) {
-	base, err := language()
-	if err != nil {
-		return nil, fmt.Errorf("declaring the policy language: %w", err)
-	}
+// withColumns is an environment of the language with the columns of a schema.
+func withColumns(base *cel.Env, s *schema.Schema) (*cel.Env, error) {
 	var columns []cel.EnvOption
 	for i := range s.Columns {
 		columns = append(columns, cel.Variable(s.Columns[i].Name, columnType(s.Columns[i].Type)))

@@ -46,6 +46,7 @@ type source struct {
 	schema *schema.Schema
 	env    *cel.Env
 	parsed *cel.Ast // with numbers as exactFunction
+	typed  *cel.Ast // parsed and checked
 	*ast.AST
 }
 
@@ -74,8 +75,11 @@ func read(text string, columns *schema.Schema) (*source, error) {
 	if len(text) > entry.MaxSource {
 		return nil, fmt.Errorf("when: %d bytes (limit: %d bytes): %w", len(text), entry.MaxSource, ErrPolicy)
 	}
-	var err error
-	if s.env, err = environment(columns); err != nil {
+	base, err := language()
+	if err != nil {
+		return nil, fmt.Errorf("declaring the policy language: %w", err)
+	}
+	if s.env, err = withColumns(base, columns); err != nil {
 		return nil, err
 	}
 	parsed, issues := s.env.Parse(text)
@@ -93,7 +97,7 @@ func read(text string, columns *schema.Schema) (*source, error) {
 	if out := checked.OutputType(); out != cel.BoolType {
 		return nil, s.fault(checked.NativeRep().Expr().ID(), "", "this gives %s, a policy wants yes or no", cel.FormatCELType(out))
 	}
-	s.AST = checked.NativeRep()
+	s.typed, s.AST = checked, checked.NativeRep()
 	return s, nil
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
 
 	"github.com/grille-gateway/grille/circuits"
 	"github.com/grille-gateway/grille/exchange/schema"
@@ -67,10 +68,7 @@ func (c *compiler) table(e ast.Expr) (*form, error) {
 	}
 	f := constant(new(big.Rat))
 	f.lookups[index] = new(big.Rat).Inv(unit)
-	f.reads.columns = []int{column.position}
-	if lookup.MissIsMissing {
-		f.reads.strict = f.reads.columns
-	}
+	f.reads = []int{column.position}
 	return f, nil
 }
 
@@ -99,6 +97,9 @@ func (c *compiler) in(e, list ast.Expr) (*node, error) {
 	members := list.AsList().Elements()
 	if len(members) == 0 {
 		return nil, c.source.fault(list.ID(), "", "in wants at least one value")
+	}
+	if e.Kind() != ast.IdentKind && c.source.GetType(e.ID()) == types.BoolType {
+		return nil, c.source.fault(e.ID(), "", "in wants a column or a number before it")
 	}
 	if e.Kind() == ast.IdentKind && c.column(e).Type != schema.Text && len(members) > 1 {
 		n, err := c.inTables(e, members)
@@ -145,7 +146,7 @@ func (c *compiler) inTables(e ast.Expr, members []ast.Expr) (*node, error) {
 		return nil, nil
 	}
 	f := constant(big.NewRat(-1, 1))
-	f.reads.columns = []int{column.position}
+	f.reads = []int{column.position}
 	for chunk := range slices.Chunk(pairs, circuits.LookupPairs) {
 		index, _ := c.lookup(circuits.Lookup{Column: column.position, Pairs: chunk}) // there is room
 		f.lookups[index] = big.NewRat(1, 1)
