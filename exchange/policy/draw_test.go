@@ -99,7 +99,7 @@ func (a *author) text() string {
 	case 0:
 		a.meet("record_exists")
 		return "record_exists()"
-	case 1, 2, 3, 4, 5, 6:
+	case 1, 2, 3, 4, 5, 6, 7, 8:
 		return a.large()
 	}
 	return a.condition(2 + a.IntN(3))
@@ -326,7 +326,8 @@ func (a *author) large() string {
 	case 7: // constants
 		return a.one("i0 + 9223372036854775807 >= i1", "i0 + 9223372036854775807 > 9223372036854775806 - i1", "i0 > 9223372036854775807", "i0 - i1 <= -9223372036854775807",
 			"m2 >= 92233720368547758.07", "m2 >= 92233720368547758.08", "m9 > 9223372036.854775807", "m9 < 9223372036.854775808", "i0 >= -9223372036854775807",
-			"days_since(d0) < 4611686018427387904", "days_since(d0) > 4611686018427387905")
+			"days_since(d0) < 4611686018427387904", "days_since(d0) > 4611686018427387905",
+			"i1 - 9223372036854775807 > 9", "m2 + 92233720368547758 > 0.5")
 	case 8: // conditions
 		n := 15 + a.IntN(3)
 		return a.atLeast(4, n, func() string { return a.one("b0", "b1", "!b0", "i0 > 1", "i1 > 1", `t0 == "x"`, "e0 == e1", "has(m2)") })

@@ -3,4 +3,4 @@
 package policy
 
 // fewer spares the race detector most of the random pairs: they are all compared by one goroutine.
-const fewer = 10
+const fewer = 4
