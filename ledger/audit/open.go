@@ -29,6 +29,7 @@ type held struct {
 	tree   tlog.Tree
 	facts  *view.Log
 	hashes tlog.HashReader
+	files  folder
 }
 
 // Open audits a folder and serves the logs in it that are verified; what else the audit found is in Report. Facts stay in
@@ -54,7 +55,7 @@ func Open(ctx context.Context, o Options) (*Ledger, error) {
 	l := &Ledger{logs: make(map[string]held), report: a.report}
 	for origin, p := range a.plans {
 		if p.verified {
-			l.logs[origin] = held{p.head(), facts[origin], a.hashes(a.log(origin), p.head())}
+			l.logs[origin] = held{p.head(), facts[origin], a.hashes(a.log(origin), p.head()), a.folder}
 		}
 	}
 	return l, nil
@@ -90,4 +91,37 @@ func (l *Ledger) Inclusion(origin string, index, size uint64) ([]tlog.Hash, erro
 		return nil, fmt.Errorf("proving inclusion in %q: %w", origin, err)
 	}
 	return path, nil
+}
+
+// Read returns entries from index from up to, not including, to: those of one file, at least one if there is one below Size. Each was
+// verified against the final head when it is returned. The error wraps ErrUnverified for a log that is not verified.
+func (l *Ledger) Read(origin string, from, to uint64) ([][]byte, error) {
+	h, ok := l.logs[origin]
+	if !ok {
+		return nil, fmt.Errorf("reading %q: %w", origin, ErrUnverified)
+	}
+	to = min(to, uint64(h.tree.N), (from/width+1)*width)
+	if from >= to {
+		return nil, fmt.Errorf("reading %q: entry %d of %d", origin, from, h.tree.N)
+	}
+	tile := tlog.Tile{H: height, L: -1, N: int64(from / width), W: int(min(width, uint64(h.tree.N)-from/width*width))}
+	data, _, err := h.files.tile(h.files.log(origin), tile)
+	if err != nil {
+		return nil, fmt.Errorf("reading %q: %w", origin, err)
+	}
+	entries, _, err := split(data, tile.W)
+	if err != nil {
+		return nil, fmt.Errorf("reading %q: %w", origin, err)
+	}
+	entries = entries[from%width : from%width+to-from]
+	for i, raw := range entries {
+		leaf, err := h.hashes.ReadHashes([]int64{tlog.StoredHashIndex(0, int64(from)+int64(i))})
+		if err != nil {
+			return nil, fmt.Errorf("reading %q: %w", origin, err)
+		}
+		if leaf[0] != tlog.RecordHash(raw) {
+			return nil, fmt.Errorf("reading %q: entry %d is not the one that was signed: %w", origin, from+uint64(i), ErrUnverified)
+		}
+	}
+	return entries, nil
 }

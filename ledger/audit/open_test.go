@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -63,7 +64,16 @@ func TestOpenAnswersAsTheStore(t *testing.T) {
 			if err := tlog.CheckRecord(mine, tree.N, tree.Hash, int64(index), tlog.RecordHash(raw[0])); err != nil || len(mine) != len(theirs) {
 				t.Errorf("entry %d of %d: %v", index, size, err)
 			}
+			if own, err := l.Read(originOf("GOV/civil"), index, index+1); err != nil || len(own) != 1 || !bytes.Equal(own[0], raw[0]) {
+				t.Errorf("entry %d is read as another: %v", index, err)
+			}
 		}
+	}
+	if some, err := l.Read(originOf("GOV/civil"), 250, 600); err != nil || len(some) != 6 {
+		t.Errorf("%d entries to the end of a file, %v", len(some), err)
+	}
+	if _, err := l.Read(originOf("GOV/civil"), 600, 601); err == nil {
+		t.Error("an entry beyond what is final")
 	}
 	if _, err := l.Inclusion(originOf("GOV/civil"), 0, 601); err == nil {
 		t.Error("path in a tree beyond what is final")
@@ -95,6 +105,9 @@ func TestOpenServesWhatIsVerified(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, origin := range []string{originOf(sick), health, "unknown"} {
+			if _, err := l.Read(origin, 0, 1); !errors.Is(err, ErrUnverified) {
+				t.Errorf("%s: entries of %s are served: %v", name, origin, err)
+			}
 			if _, err := l.Inclusion(origin, 0, 1); !errors.Is(err, ErrUnverified) || l.View(origin, 1) != nil || l.Size(origin) != 0 {
 				t.Errorf("%s: %s is served: %v", name, origin, err)
 			}

@@ -62,6 +62,12 @@ func (f *fake) DeclareDataset(_ context.Context, doc []byte) (Published, error) 
 func (f *fake) Import(_ context.Context, name string, csv io.Reader) (*ImportResult, error) {
 	return f.imp(name, csv)
 }
+func (f *fake) Scopes() []Scope                                            { return nil }
+func (f *fake) OpenScope(context.Context, ScopeOpening) (Published, error) { return Published{11}, nil }
+func (f *fake) CloseScope(context.Context, ScopeClosing) (Published, error) {
+	return Published{12}, nil
+}
+func (f *fake) Claim(string) (*Claim, error)                             { return &Claim{State: "pending"}, nil }
 func (f *fake) Policies() []Policy                                       { return nil }
 func (f *fake) PublishPolicy(context.Context, []byte) (Published, error) { return Published{8}, nil }
 func (f *fake) Agreements() Agreements                                   { return Agreements{} }
@@ -386,6 +392,11 @@ func TestDocumentsAndAgreements(t *testing.T) {
 		{"/v1/person-log/tokens", "application/json", `{"subject":"P-1","hours":24}`, 201},
 		{"/v1/person-log/tokens", "application/json", `{"subject":"P-1","hours":0}`, 422},
 		{"/v1/person-log/tokens", "application/json", `{"subject":"P-1","hours":745}`, 422},
+		{"/v1/scopes", "application/json", `{"program":"fuel","period":"2026","opens":"2026-01-01T00:00:00Z","closes":"2027-01-01T00:00:00Z"}`, 201},
+		{"/v1/scopes", "application/json", `{"program":"Fuel","period":"2026","opens":"2026-01-01T00:00:00Z","closes":"2027-01-01T00:00:00Z"}`, 422},
+		{"/v1/scopes", "application/json", `{"program":"fuel","period":"2026"}`, 422},
+		{"/v1/scopes/close", "application/json", `{"program":"fuel","period":"2026","reason":"over"}`, 201},
+		{"/v1/scopes/close", "application/json", `{"period":"2026"}`, 422},
 		{"/v1/person-log", "application/json", `{"token":"t"}`, 200},
 		{"/v1/person-log", "application/json", `{"token":""}`, 422},
 	} {
@@ -407,7 +418,7 @@ func TestReadyTellsWhyNot(t *testing.T) {
 
 func TestListsAreNeverNull(t *testing.T) {
 	r := newRig(t, &fake{}, nil)
-	for _, target := range []string{"/v1/answers", "/v1/datasets", "/v1/policies", "/v1/agreements", "/v1/receipts", "/v1/ledger/entries", "/v1/ledger/heads"} {
+	for _, target := range []string{"/v1/answers", "/v1/datasets", "/v1/policies", "/v1/scopes", "/v1/claims/x", "/v1/agreements", "/v1/receipts", "/v1/ledger/entries", "/v1/ledger/heads"} {
 		if w := r.do(t, "GET", target, "", ""); w.Code != 200 || strings.Contains(w.Body.String(), "null") {
 			t.Errorf("%s: %d %s", target, w.Code, w.Body)
 		}

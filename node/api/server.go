@@ -64,6 +64,7 @@ func New(o Options) (*Server, error) {
 	s.registerPolicies()
 	s.registerAgreements()
 	s.registerPrograms()
+	s.registerScopes()
 	s.registerLedger()
 	s.registerSuccession()
 	s.registerStatus()

@@ -41,6 +41,7 @@ type Gateway interface {
 	SubjectLog(r LogRequest) ([]byte, error)
 
 	Programs
+	Scopes
 
 	Entries(q EntryQuery) (*EntryPage, error)
 	Entry(origin string, index uint64) (*Entry, error)
@@ -67,18 +68,19 @@ type Gateway interface {
 
 // Question is one eligibility question about one subject.
 type Question struct {
-	Holder     string   `json:"holder" example:"GOV/health" maxLength:"64" doc:"Member whose records answer the question"`
-	Policy     string   `json:"policy" example:"age-75" maxLength:"64" doc:"Name of a policy that the holder published"`
-	Version    int      `json:"version,omitempty" minimum:"0" maximum:"1000000" doc:"Version of the policy; 0 or absent: the newest that an agreement in force covers"`
-	Subject    string   `json:"subject" minLength:"1" maxLength:"256" doc:"Subject id, in the identifier scheme of the policy's dataset. Never logged."`
-	Purpose    string   `json:"purpose" minLength:"1" maxLength:"1024" doc:"Purpose, as in the agreement"`
-	LegalBasis string   `json:"legal_basis" minLength:"1" maxLength:"1024" doc:"Legal basis, as in the agreement"`
-	Case       string   `json:"case,omitempty" maxLength:"1024" doc:"Case reference of the requester"`
-	Disclose   []string `json:"disclose,omitempty" maxItems:"16" doc:"Columns to disclose; the agreement must allow them"`
-	MaxAge     int      `json:"max_age_seconds,omitempty" minimum:"0" maximum:"3153600000" doc:"Oldest committed state of the dataset to accept, in seconds before the answer or the end of as_of; 0 or absent: any"`
-	AsOf       string   `json:"as_of,omitempty" maxLength:"10" pattern:"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$" patternDescription:"a date like 2026-03-01" doc:"Day to answer for, UTC; absent: the holder's current one. The agreement must allow it"`
-	Epoch      uint64   `json:"epoch,omitempty" maximum:"9007199254740991" doc:"Number of the committed state to answer from, instead of a day"`
-	Wait       int      `json:"wait,omitempty" minimum:"0" maximum:"600" doc:"Seconds to wait for the answer, at most the gateway's limit; 0 or absent: that limit"`
+	Holder     string     `json:"holder" example:"GOV/health" maxLength:"64" doc:"Member whose records answer the question"`
+	Policy     string     `json:"policy" example:"age-75" maxLength:"64" doc:"Name of a policy that the holder published"`
+	Version    int        `json:"version,omitempty" minimum:"0" maximum:"1000000" doc:"Version of the policy; 0 or absent: the newest that an agreement in force covers"`
+	Subject    string     `json:"subject" minLength:"1" maxLength:"256" doc:"Subject id, in the identifier scheme of the policy's dataset. Never logged."`
+	Purpose    string     `json:"purpose" minLength:"1" maxLength:"1024" doc:"Purpose, as in the agreement"`
+	LegalBasis string     `json:"legal_basis" minLength:"1" maxLength:"1024" doc:"Legal basis, as in the agreement"`
+	Case       string     `json:"case,omitempty" maxLength:"1024" doc:"Case reference of the requester"`
+	Disclose   []string   `json:"disclose,omitempty" maxItems:"16" doc:"Columns to disclose; the agreement must allow them"`
+	MaxAge     int        `json:"max_age_seconds,omitempty" minimum:"0" maximum:"3153600000" doc:"Oldest committed state of the dataset to accept, in seconds before the answer or the end of as_of; 0 or absent: any"`
+	Scope      *ScopeName `json:"scope,omitempty" doc:"Where a satisfied answer is a claim, which a person can make once; the holder is its register"`
+	AsOf       string     `json:"as_of,omitempty" maxLength:"10" pattern:"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$" patternDescription:"a date like 2026-03-01" doc:"Day to answer for, UTC; absent: the holder's current one. The agreement must allow it"`
+	Epoch      uint64     `json:"epoch,omitempty" maximum:"9007199254740991" doc:"Number of the committed state to answer from, instead of a day"`
+	Wait       int        `json:"wait,omitempty" minimum:"0" maximum:"600" doc:"Seconds to wait for the answer, at most the gateway's limit; 0 or absent: that limit"`
 }
 
 // Answer is the outcome of a question.
@@ -96,6 +98,7 @@ type Answer struct {
 	EpochTime  string  `json:"epoch_time" doc:"Time of the committed state of the dataset, UTC"`
 	Verified   bool    `json:"verified" doc:"This gateway verified the evidence before it answered"`
 	Currency   string  `json:"currency" doc:"How far it is shown that the holder's entries were the newest"`
+	Claim      string  `json:"claim,omitempty" enum:"pending,first,later" doc:"Of a satisfied answer in a scope; GET /v1/claims/{id} tells when it is first. Nothing is granted before that"`
 	Receipt    string  `json:"receipt" doc:"promised, or logged once the holder's beat is on the ledger"`
 	Timings    Timings `json:"timings"`
 }
@@ -123,6 +126,7 @@ type AnswerSummary struct {
 	Purpose string `json:"purpose"`
 	Outcome string `json:"outcome" doc:"A verdict, asked, or refused with its code"`
 	Receipt string `json:"receipt,omitempty"`
+	Claim   string `json:"claim,omitempty" doc:"pending, first or later; a question that makes no claim has none"`
 }
 
 // Published is an entry that is final on this member's log.
@@ -202,6 +206,7 @@ type Offer struct {
 	LegalBasis string   `json:"legal_basis" minLength:"1" maxLength:"1024"`
 	OnBehalfOf string   `json:"on_behalf_of,omitempty" maxLength:"256"`
 	Disclose   []string `json:"disclose,omitempty" maxItems:"16" doc:"Columns that answers may disclose"`
+	Scope      string   `json:"scope,omitempty" maxLength:"64" doc:"Program under which answers may be claims"`
 	AsOfFrom   string   `json:"as_of_from,omitempty" maxLength:"10" pattern:"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$" patternDescription:"a date like 2026-03-01" doc:"First day that may be asked about; absent: only the current one"`
 	AsOfTo     string   `json:"as_of_to,omitempty" maxLength:"10" pattern:"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$" patternDescription:"a date like 2026-03-01" doc:"Last such day; absent, beside as_of_from: no end"`
 	PerSubject int      `json:"per_subject" minimum:"1" maximum:"1000000" doc:"Answers about one subject; the ledger holds only a salted commitment"`
@@ -250,6 +255,7 @@ type Terms struct {
 	LegalBasis string   `json:"legal_basis"`
 	OnBehalfOf string   `json:"on_behalf_of,omitempty"`
 	Disclose   []string `json:"disclose,omitempty"`
+	Scope      string   `json:"scope,omitempty" doc:"Program under which answers may be claims"`
 	AsOfFrom   string   `json:"as_of_from,omitempty" doc:"First day that may be asked about; absent: only the current one"`
 	AsOfTo     string   `json:"as_of_to,omitempty" doc:"Last such day; absent, beside as_of_from: no end"`
 	Expires    string   `json:"expires"`

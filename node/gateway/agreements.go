@@ -65,5 +65,5 @@ func reference(r entry.Ref) api.Reference {
 
 func terms(t entry.Terms) api.Terms {
 	return api.Terms{Requester: t.Requester, Holder: t.Holder, Policy: t.Policy, Version: t.PolicyVersion, Purpose: t.Purpose,
-		LegalBasis: t.LegalBasis, OnBehalfOf: t.OnBehalfOf, Disclose: t.Disclose, AsOfFrom: t.AsOfFrom, AsOfTo: t.AsOfTo, Expires: t.Expires}
+		LegalBasis: t.LegalBasis, OnBehalfOf: t.OnBehalfOf, Disclose: t.Disclose, Scope: t.Scope, AsOfFrom: t.AsOfFrom, AsOfTo: t.AsOfTo, Expires: t.Expires}
 }

@@ -22,7 +22,7 @@ func (g *Gateway) Ask(ctx context.Context, q api.Question) (*api.Answer, error) 
 	}
 	started := time.Now()
 	result, err := g.requester.Ask(ctx, requester.Question{Holder: q.Holder, Policy: q.Policy, PolicyVersion: q.Version,
-		Subject: q.Subject, Purpose: q.Purpose, LegalBasis: q.LegalBasis, Case: q.Case, Disclose: q.Disclose,
+		Subject: q.Subject, Purpose: q.Purpose, LegalBasis: q.LegalBasis, Case: q.Case, Disclose: q.Disclose, Scope: scopeOf(q.Scope),
 		MaxAge: time.Duration(q.MaxAge) * time.Second, AsOf: q.AsOf, Epoch: q.Epoch})
 	return g.answer(result, err, time.Since(started))
 }
@@ -77,7 +77,7 @@ func describe(r *requester.Result, took time.Duration) *api.Answer {
 	report := r.Report
 	a := &api.Answer{ID: r.ID, Verdict: r.Verdict, Holder: r.Holder, Policy: report.Policy, Version: report.Version,
 		Question: report.Question, AsOf: report.AsOf, AnsweredAt: report.AnsweredAt, Epoch: report.Epoch, EpochTime: report.EpochTime,
-		Verified: true, Currency: report.Currency, Receipt: report.Receipt,
+		Verified: true, Currency: report.Currency, Receipt: report.Receipt, Claim: r.Claim,
 		Timings: api.Timings{TotalMillis: millis(took), AnswerMillis: millis(r.Timing.Answer), VerifyMillis: millis(r.Timing.Verify)}}
 	if r.State == requester.StateReceipted {
 		a.Receipt = "logged"
@@ -111,7 +111,7 @@ func (g *Gateway) Answers(limit int) []api.AnswerSummary {
 	var list []api.AnswerSummary
 	for _, r := range g.requester.Results(limit) {
 		s := api.AnswerSummary{ID: r.ID, Time: r.Issued, Holder: r.Holder, Policy: r.Policy, Version: r.Version, Purpose: r.Purpose,
-			Outcome: "asked"}
+			Claim: r.Claim, Outcome: "asked"}
 		switch {
 		case r.Rejected != "":
 			s.Outcome = "rejected: " + r.Rejected

@@ -82,7 +82,7 @@ func (g *Gateway) Offer(ctx context.Context, o api.Offer) (api.Reference, error)
 		return api.Reference{}, rejected("budget", err)
 	}
 	ref, err := g.requester.Offer(ctx, entry.Terms{Holder: o.Holder, Policy: o.Policy, PolicyVersion: o.Version, Purpose: o.Purpose,
-		LegalBasis: o.LegalBasis, OnBehalfOf: o.OnBehalfOf, Disclose: o.Disclose, AsOfFrom: o.AsOfFrom, AsOfTo: o.AsOfTo,
+		LegalBasis: o.LegalBasis, OnBehalfOf: o.OnBehalfOf, Disclose: o.Disclose, Scope: o.Scope, AsOfFrom: o.AsOfFrom, AsOfTo: o.AsOfTo,
 		Expires: o.Expires}, budget)
 	if _, err := g.published(ref.Index, err); err != nil {
 		return api.Reference{}, err

@@ -49,6 +49,7 @@ func (a *app) agreementOffer() *cobra.Command {
 	f.StringSliceVar(&o.Disclose, "disclose", nil, "columns that answers may disclose")
 	f.StringVar(&o.AsOfFrom, "as-of-from", "", "first day that may be asked about, like 2020-01-01; empty: only the current one")
 	f.StringVar(&o.AsOfTo, "as-of-to", "", "last such day; empty, beside --as-of-from: no end")
+	f.StringVar(&o.Scope, "scope", "", "program under which answers may be claims, of which a person makes one in a period")
 	f.IntVar(&o.PerSubject, "per-subject", 1, "answers about one subject")
 	f.IntVar(&o.Total, "total", 0, "answers in all (required)")
 	f.StringVar(&o.Expires, "expires", "", "end of the right, UTC, like 2030-01-01T00:00:00Z (required)")

@@ -18,7 +18,7 @@ import (
 
 func (a *app) askCommand() *cobra.Command {
 	var q api.Question
-	var subjectFile, resend string
+	var subjectFile, resend, scope string
 	c := &cobra.Command{
 		Use: "ask", Aliases: []string{"query"}, Short: "Ask a holder one question about one subject", Args: cobra.NoArgs,
 		Long: `Asks one question and prints the verdict, after this gateway has verified its evidence. The subject's id is read from standard
@@ -27,6 +27,13 @@ input or a file, never from the command line, where other users of the machine a
   grille ask --holder GOV/land --policy clear-title --purpose "..." --legal-basis "..." --disclose owner --as-of 2026-03-01 < parcel.txt
   grille ask --resend 2f6c...     # the same question again, after no reply; it is charged once`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if scope != "" {
+				name, err := scopeArg(scope)
+				if err != nil {
+					return err
+				}
+				q.Scope = &name
+			}
 			return a.ask(cmd, q, subjectFile, resend)
 		},
 	}
@@ -39,6 +46,7 @@ input or a file, never from the command line, where other users of the machine a
 	f.StringVar(&q.Case, "case", "", "your case reference; not a person's name")
 	f.StringSliceVar(&q.Disclose, "disclose", nil, "columns to disclose")
 	f.IntVar(&q.MaxAge, "max-age", 0, "oldest committed state of the data to accept, in seconds before now or the end of --as-of; 0: any")
+	f.StringVar(&scope, "scope", "", "make a claim: PROGRAM/PERIOD of which the holder is the register")
 	f.StringVar(&q.AsOf, "as-of", "", "day to answer for, like 2026-03-01 (UTC); empty: the holder's current one")
 	f.Uint64Var(&q.Epoch, "epoch", 0, "number of the committed state to answer from, instead of a day")
 	c.MarkFlagsMutuallyExclusive("as-of", "epoch")
@@ -136,7 +144,7 @@ func asProblem(err error) (*problemError, bool) {
 func printAnswer(w io.Writer, answer api.Answer) {
 	fmt.Fprintf(w, "%s\n", answer.Verdict)
 	facts(w, "question", answer.Question, "holder", answer.Holder, "policy", fmt.Sprintf("%s version %d", answer.Policy, answer.Version),
-		"as of", answer.AsOf, "data of", dataOf(answer.EpochTime, answer.Epoch), "currency", answer.Currency, "receipt", answer.Receipt,
+		"as of", answer.AsOf, "data of", dataOf(answer.EpochTime, answer.Epoch), "currency", answer.Currency, "receipt", answer.Receipt, "claim", answer.Claim,
 		"took", fmt.Sprintf("%.0f ms, of them %.1f ms to verify", answer.Timings.TotalMillis, answer.Timings.VerifyMillis), "query id", answer.ID)
 	for _, v := range answer.Disclosed {
 		facts(w, v.Column, disclosed(v.Text))

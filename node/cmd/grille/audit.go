@@ -368,6 +368,14 @@ func (l *copiedLedger) View(origin string, size uint64) *view.View {
 	return l.ledger.View(origin, size)
 }
 
+// Read implements bundle.ClaimLog.
+func (l *copiedLedger) Read(origin string, from, to uint64) ([][]byte, error) {
+	if !l.open(origin) {
+		return nil, l.err
+	}
+	return l.ledger.Read(origin, from, to)
+}
+
 // Inclusion implements bundle.Replica.
 func (l *copiedLedger) Inclusion(origin string, index, size uint64) ([]tlog.Hash, error) {
 	if !l.open(origin) {

@@ -137,7 +137,7 @@ func (a *app) command() *cobra.Command {
 	members := a.networkCommand()
 	members.AddCommand(a.successionCommands()...)
 	add("setup", a.initCommand(), members, a.keysCommand(), a.serveCommand())
-	add("use", a.datasetCommand(), a.policyCommand(), a.agreementCommand(), a.programCommand(), a.askCommand(), a.answerCommand(), a.ledgerCommand(),
+	add("use", a.datasetCommand(), a.policyCommand(), a.agreementCommand(), a.scopeCommand(), a.programCommand(), a.askCommand(), a.answerCommand(), a.ledgerCommand(),
 		a.statusCommand())
 	add("oversee", a.receiptsCommand(), a.subjectCommand())
 	add("check", a.verifyCommand(), a.doctorCommand(), a.versionCommand(), a.demoCommand())

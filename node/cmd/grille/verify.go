@@ -105,6 +105,19 @@ func (a *app) notVerified(path string, err error) error {
 	return errFalse{fmt.Errorf("%s does not verify: %w", path, err)}
 }
 
+// claimOf says what a bundle shows of the claim that its answer makes.
+func claimOf(r *bundle.Report) string {
+	switch r.Claim {
+	case "":
+		return ""
+	case bundle.ClaimPending:
+		return fmt.Sprintf("in %s/%s, pending: the bundle shows no place", r.Program, r.Period)
+	case bundle.ClaimFirst:
+		return fmt.Sprintf("in %s/%s, final, and the first in the register's log", r.Program, r.Period)
+	}
+	return fmt.Sprintf("in %s/%s, final; that it is the first, the register's log shows (--ledger)", r.Program, r.Period)
+}
+
 // verified is what verify prints.
 type verified struct {
 	Verified    bool   `json:"verified"`
@@ -125,7 +138,7 @@ func (a *app) printVerified(r *bundle.Report, cfg *network.Configuration, kind s
 		facts(w, "question", r.Question, "policy", fmt.Sprintf("%s version %d of %s", r.Policy, r.Version, r.Holder), "asked by", r.Requester,
 			"purpose", r.Purpose, "legal basis", r.LegalBasis, "case", r.Case, "as of", r.AsOf, "answered", r.AnsweredAt, "data of", dataOf(r.EpochTime, r.Epoch),
 			"subject", about, "cosigned by", fmt.Sprintf("%d mirrors, quorum %d", r.Cosigners, cfg.Quorum()), "currency", r.Currency,
-			"receipt", r.Receipt, "query id", r.QueryID, "network", cfg.Instance+" "+v.Fingerprint, "keys", kind)
+			"receipt", r.Receipt, "claim", claimOf(r), "query id", r.QueryID, "network", cfg.Instance+" "+v.Fingerprint, "keys", kind)
 		for _, d := range r.Disclosed {
 			facts(w, d.Column, disclosed(d.Text))
 		}
