@@ -182,10 +182,10 @@ func (tr *trial) compare(row schema.Row, s *schema.Schema, asOf int) (circuits.V
 }
 
 func (a *author) record() schema.Row {
-	if a.IntN(6) == 0 {
+	if a.IntN(5) == 0 {
 		return nil
 	}
-	row, err := wide.Parse(a.row(0.07))
+	row, err := wide.Parse(a.row(0.09))
 	if err != nil {
 		panic(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/big"
 	"reflect"
+	"slices"
 	"time"
 
 	"cel.dev/cel-go/cel"
@@ -208,7 +209,7 @@ type question struct {
 	columns  *schema.Schema
 	tree     *ast.AST
 	program  cel.Program
-	strict   []int64 // the tables without default
+	strict   [][]ast.Expr // the arguments of tables without default
 }
 
 func (r *reference) question(d *Document, s *schema.Schema) (*question, error) {
@@ -229,10 +230,10 @@ func (r *reference) question(d *Document, s *schema.Schema) (*question, error) {
 			}
 		}
 		if isCall(e, "table") && len(e.AsCall().Args()) == 2 {
-			q.strict = append(q.strict, e.ID())
+			q.strict = append(q.strict, e.AsCall().Args())
 		}
 	}))
-	q.program, err = env.Program(checked.typed, cel.EvalOptions(cel.OptExhaustiveEval))
+	q.program, err = env.Program(checked.typed)
 	return q, err
 }
 
@@ -257,12 +258,15 @@ func (q *question) verdict(row schema.Row, asOf time.Time) (circuits.Verdict, er
 	if q.unguarded(q.tree.Expr(), missing) {
 		return fold(circuits.Indeterminate, q.document.OnMissing)
 	}
-	out, details, err := q.program.Eval(values)
-	for _, id := range q.strict {
-		if v, ok := details.State().Value(id); !ok || types.IsError(v) {
+	for _, args := range q.strict {
+		isKey := func(row ast.EntryExpr) bool {
+			return same(values[args[0].AsIdent()].(ref.Val), row.AsMapEntry().Key().AsLiteral())
+		}
+		if !slices.ContainsFunc(args[1].AsMap().Entries(), isKey) {
 			return fold(circuits.Indeterminate, q.document.OnMissing)
 		}
 	}
+	out, _, err := q.program.Eval(values)
 	switch {
 	case err != nil: // something missing made a difference after all
 		return 0, err
