@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,6 +51,7 @@ type world struct {
 	config  *network.Configuration
 	log     *lockedBuffer
 	running map[string]*running
+	ahead   atomic.Int64 // nanoseconds that the gateways' clocks are before the real time, or behind it
 }
 
 type running struct {
@@ -155,6 +157,7 @@ func (w *world) folder(member string) config.Folder {
 
 func (w *world) open(member string) (*Gateway, error) {
 	return Open(w.t.Context(), Options{Folder: w.folder(member), Version: "test", Circuit: w.keys,
+		Now:    func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) },
 		Logger: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 }
 
