@@ -254,7 +254,7 @@ func (c *verification) answer(k Check, f Finding, b *bundle.Bundle) error {
 	want := reference(c.program, c.decision.Program.Hash, c.decision.Case, k.Name)
 	if report.Requester != c.decision.Member || report.Holder != k.Holder || report.Policy != k.Policy || report.Version != k.Version ||
 		report.Purpose != k.Purpose || report.LegalBasis != k.LegalBasis || report.Case != want || report.QueryID != f.Query ||
-		q.MaxAgeSeconds != int64(k.MaxAge/time.Second) || len(q.Disclose) > 0 {
+		q.MaxAgeSeconds != int64(k.MaxAge/time.Second) || q.AsOf != "" || q.Epoch != 0 || len(q.Disclose) > 0 {
 		return fmt.Errorf("the answer is to another question: %w", bundle.ErrEncoding)
 	}
 	if report.Verdict.String() != f.Verdict {

@@ -110,7 +110,7 @@ func (f *fake) Apply(_ context.Context, a Application) (*Case, error) {
 func (f *fake) Cases(state string, _ int) []Case { return []Case{{ID: oneCase, State: state}} }
 func (f *fake) Case(id string) (*Case, error)    { return &Case{ID: id}, nil }
 func (f *fake) Decision(id string, round int) ([]byte, error) {
-	if round > 0 {
+	if round > 0 || id != oneCase {
 		return nil, NewProblem(404, CodeNotFound, "no such decision")
 	}
 	return []byte(`{"v":1}`), nil

@@ -121,7 +121,8 @@ type Review struct {
 	Reason  string `json:"reason" minLength:"1" maxLength:"1024" doc:"Stands in the decision"`
 }
 
-type caseID struct {
+// CaseID names a case in a path. Its type is exported, since huma passes over embedded ones that are not.
+type CaseID struct {
 	ID string `path:"id" maxLength:"32" pattern:"^[0-9a-f]{32}$" patternDescription:"a case's id" doc:"Case id"`
 }
 
@@ -204,7 +205,7 @@ func (s *Server) registerCases() {
 	huma.Register(s.api, huma.Operation{
 		OperationID: "case", Method: http.MethodGet, Path: "/v1/cases/{id}", Tags: []string{"programs"},
 		Summary: "Show a case", Errors: []int{401, 404},
-	}, func(_ context.Context, in *caseID) (*struct{ Body *Case }, error) {
+	}, func(_ context.Context, in *CaseID) (*struct{ Body *Case }, error) {
 		c, err := s.o.Gateway.Case(in.ID)
 		if err != nil {
 			return nil, s.fail("case", err)
@@ -218,7 +219,7 @@ func (s *Server) registerCases() {
 		Description: "Verifies offline with `grille program verify`. It holds no record and no subject id.",
 		Errors:      []int{401, 404, 409},
 	}, func(_ context.Context, in *struct {
-		caseID
+		CaseID
 		Round int `query:"round" default:"-1" minimum:"-1" maximum:"15" doc:"Which decision, from 0; -1 or absent: the newest"`
 	}) (*raw, error) {
 		body, err := s.o.Gateway.Decision(in.ID, in.Round)
@@ -230,7 +231,7 @@ func (s *Server) registerCases() {
 
 	huma.Register(s.api, s.caseOperation("contest", "/v1/cases/{id}/contest", "Object to a decision: a person decides next"),
 		func(ctx context.Context, in *struct {
-			caseID
+			CaseID
 			Body struct {
 				Reason string `json:"reason" minLength:"1" maxLength:"1024" doc:"Stands in the decision that follows"`
 			}
@@ -242,7 +243,7 @@ func (s *Server) registerCases() {
 
 	huma.Register(s.api, s.caseOperation("review", "/v1/cases/{id}/review", "Decide a case as a person"),
 		func(ctx context.Context, in *struct {
-			caseID
+			CaseID
 			Body Review
 		}) (*struct{ Body *Case }, error) {
 			return s.caseAfter(ctx, "review", publishTime, func(ctx context.Context) (*Case, error) {

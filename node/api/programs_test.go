@@ -32,9 +32,9 @@ func TestPrograms(t *testing.T) {
 		{"GET", "/v1/cases/" + secret, "", "", 422, "path.id"},
 		{"GET", "/v1/cases/" + oneCase + "/decision", "", "", 200, `{"v":1}`},
 		{"GET", "/v1/cases/" + oneCase + "/decision?round=1", "", "", 404, "no such decision"},
-		{"POST", "/v1/cases/" + oneCase + "/contest", "application/json", `{"reason":"not so"}`, 200, `"contest":"not so"`},
+		{"POST", "/v1/cases/" + oneCase + "/contest", "application/json", `{"reason":"not so"}`, 200, `"case":"` + oneCase + `"`},
 		{"POST", "/v1/cases/" + oneCase + "/contest", "application/json", `{"reason":""}`, 422, "body.reason"},
-		{"POST", "/v1/cases/" + oneCase + "/review", "application/json", `{"granted":true,"officer":"17","reason":"seen"}`, 200, `"by":"person"`},
+		{"POST", "/v1/cases/" + oneCase + "/review", "application/json", `{"granted":true,"officer":"17","reason":"seen"}`, 200, `"case":"` + oneCase + `"`},
 		{"POST", "/v1/cases/" + oneCase + "/review", "application/json", `{"granted":true,"reason":"seen"}`, 422, "body"},
 	} {
 		w := r.do(t, c.method, c.path, c.kind, c.body)

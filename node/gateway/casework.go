@@ -159,7 +159,9 @@ func (g *Gateway) Apply(ctx context.Context, a api.Application) (*api.Case, erro
 		return nil, err
 	}
 	out := describeCase(c)
-	out.TotalMillis, out.CheckMillis = millis(time.Since(started)), millis(c.Took.Verdicts)
+	if total := time.Since(started); c.Took.Verdicts > 0 && c.Took.Verdicts <= total { // the case is new
+		out.TotalMillis, out.CheckMillis = millis(total), millis(c.Took.Verdicts)
+	}
 	return out, nil
 }
 

@@ -335,37 +335,46 @@ func printFound(w io.Writer, f found) {
 	facts(w, "finding", f.ID, "file", f.File)
 }
 
-// A copiedLedger is a ledger folder that proves what was in force when an answer was given. The log in question is read,
-// all of it, when the verifier first asks for it.
+// A copiedLedger is a ledger folder that proves what was in force when an answer was given. A log is read, all of it, when the
+// verifier first asks for it.
 type copiedLedger struct {
 	ctx      context.Context // of the command
 	options  audit.Options
-	ledger   *audit.Ledger
+	ledgers  map[string]*audit.Ledger // by origin
 	err      error
 	warnings io.Writer
 }
 
-func (l *copiedLedger) open(origin string) bool {
-	if l.ledger == nil && l.err == nil {
-		l.options.Origins = []string{origin}
-		if l.ledger, l.err = audit.Open(l.ctx, l.options); l.err != nil {
-			return false
-		}
-		for _, p := range l.ledger.Report().All() {
-			if !p.Remark {
-				printProblem(l.warnings, "the ledger's copy of "+origin, p)
-			}
+func (l *copiedLedger) open(origin string) *audit.Ledger {
+	if l.ledgers[origin] != nil || l.err != nil {
+		return l.ledgers[origin]
+	}
+	options := l.options
+	options.Origins = []string{origin}
+	opened, err := audit.Open(l.ctx, options)
+	if err != nil {
+		l.err = err
+		return nil
+	}
+	for _, p := range opened.Report().All() {
+		if !p.Remark {
+			printProblem(l.warnings, "the ledger's copy of "+origin, p)
 		}
 	}
-	return l.err == nil
+	if l.ledgers == nil {
+		l.ledgers = map[string]*audit.Ledger{}
+	}
+	l.ledgers[origin] = opened
+	return opened
 }
 
 // View implements bundle.Replica.
 func (l *copiedLedger) View(origin string, size uint64) *view.View {
-	if !l.open(origin) {
+	opened := l.open(origin)
+	if opened == nil {
 		return nil
 	}
-	return l.ledger.View(origin, size)
+	return opened.View(origin, size)
 }
 
 // Read implements bundle.ClaimLog.
@@ -378,8 +387,9 @@ func (l *copiedLedger) Read(origin string, from, to uint64) ([][]byte, error) {
 
 // Inclusion implements bundle.Replica.
 func (l *copiedLedger) Inclusion(origin string, index, size uint64) ([]tlog.Hash, error) {
-	if !l.open(origin) {
+	opened := l.open(origin)
+	if opened == nil {
 		return nil, l.err
 	}
-	return l.ledger.Inclusion(origin, index, size)
+	return opened.Inclusion(origin, index, size)
 }

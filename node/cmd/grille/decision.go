@@ -79,22 +79,23 @@ func (a *app) printDecision(v *bundle.Verifier, r *program.Report, kind string) 
 		if r.By == program.PersonDecided {
 			by = "a person, " + r.Officer
 		}
-		facts(w, "program", fmt.Sprintf("%s version %d of %s, entry %d", r.Program, r.Version, r.Member, r.Decision.Program.Index), "title", r.Title,
-			"decided by", by, "reason", r.Reason, "case", r.Case, "round", fmt.Sprint(r.Round), "opened", r.Opened, "decided", r.Decided,
-			"in effect from", r.Effective, "on the ledger", fmt.Sprintf("entry %d of %s", r.Index, r.Log), "network",
-			v.Config.Instance+" "+out.Fingerprint, "keys", kind)
+		pairs := []string{"program", fmt.Sprintf("%s version %d of %s, entry %d", r.Program, r.Version, r.Member, r.Decision.Program.Index),
+			"title", r.Title, "decided by", by, "reason", r.Reason, "case", r.Case, "round", fmt.Sprint(r.Round), "opened", r.Opened,
+			"decided", r.Decided, "in effect from", r.Effective, "on the ledger", fmt.Sprintf("entry %d of %s", r.Index, r.Log), "network",
+			v.Config.Instance + " " + out.Fingerprint, "keys", kind}
 		if r.Contest != nil {
-			facts(w, "contested", r.Contest.Reason)
+			pairs = append(pairs, "contested", r.Contest.Reason)
 		}
 		for _, f := range r.Checks {
 			what := f.Verdict + ", evidence verified"
 			if f.Outcome != program.OutcomeAnswered {
 				what = f.Outcome + " " + f.Code
 			}
-			facts(w, "check "+f.Check, what)
+			pairs = append(pairs, "check "+f.Check, what)
 		}
 		for _, why := range r.Reviews {
-			facts(w, "for a person", why)
+			pairs = append(pairs, "for a person", why)
 		}
+		facts(w, pairs...)
 	})
 }

@@ -220,26 +220,26 @@ func (a *app) readSubjects(path string) (map[string]string, error) {
 
 func printCase(w io.Writer, c api.Case) {
 	fmt.Fprintln(w, headline(c))
-	facts(w, "case", c.ID, "program", fmt.Sprintf("%s version %d", c.Program, c.Version), "application", c.Application, "opened", c.Opened)
-	var rows [][]string
+	pairs := []string{"case", c.ID, "program", fmt.Sprintf("%s version %d", c.Program, c.Version), "application", c.Application, "opened", c.Opened}
 	for _, f := range c.Checks {
 		what := f.Verdict
 		if what == "" {
 			what = strings.TrimSpace(f.Outcome + " " + f.Code)
 		}
-		rows = append(rows, []string{"  check " + f.Check, what})
+		pairs = append(pairs, "check "+f.Check, what)
 	}
-	table(w, nil, rows)
 	for _, r := range c.Reasons {
-		facts(w, "for a person", r)
+		pairs = append(pairs, "for a person", r)
 	}
 	for _, d := range c.Decisions {
-		facts(w, "decided", fmt.Sprintf("%s by %s, in effect from %s", decisionWord(d.Granted), d.By, d.Effective), "officer", d.Officer, "reason", d.Reason)
+		pairs = append(pairs, "decided", fmt.Sprintf("%s by %s, in effect from %s", decisionWord(d.Granted), d.By, d.Effective), "officer", d.Officer,
+			"reason", d.Reason)
 	}
-	facts(w, "contested", c.Contest)
+	pairs = append(pairs, "contested", c.Contest)
 	if c.TotalMillis > 0 {
-		facts(w, "took", fmt.Sprintf("%.0f ms, of them %.0f ms until all checks were settled", c.TotalMillis, c.CheckMillis))
+		pairs = append(pairs, "took", fmt.Sprintf("%.0f ms, of them %.0f ms until all checks were settled", c.TotalMillis, c.CheckMillis))
 	}
+	facts(w, pairs...)
 	switch c.State {
 	case program.StateReview, program.StateContested:
 		fmt.Fprintf(w, "Next: grille program review %s --decide granted|not_granted --officer REF --reason TEXT\n", c.ID)
