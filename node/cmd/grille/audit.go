@@ -379,10 +379,11 @@ func (l *copiedLedger) View(origin string, size uint64) *view.View {
 
 // Read implements bundle.ClaimLog.
 func (l *copiedLedger) Read(origin string, from, to uint64) ([][]byte, error) {
-	if !l.open(origin) {
+	opened := l.open(origin)
+	if opened == nil {
 		return nil, l.err
 	}
-	return l.ledger.Read(origin, from, to)
+	return opened.Read(origin, from, to)
 }
 
 // Inclusion implements bundle.Replica.
