@@ -67,7 +67,17 @@ func (f *fake) OpenScope(context.Context, ScopeOpening) (Published, error) { ret
 func (f *fake) CloseScope(context.Context, ScopeClosing) (Published, error) {
 	return Published{12}, nil
 }
-func (f *fake) Claim(string) (*Claim, error)                             { return &Claim{State: "pending"}, nil }
+func (f *fake) Claim(string) (*Claim, error)              { return &Claim{State: "pending"}, nil }
+func (f *fake) DraftPolicy([]byte) (Draft, error)         { return Draft{Origin: "o", Entry: "{}"}, nil }
+func (f *fake) DraftAccept(Reference) (Draft, error)      { return Draft{}, nil }
+func (f *fake) DraftGroup(GroupDefinition) (Draft, error) { return Draft{}, nil }
+func (f *fake) Groups() []Group                           { return nil }
+func (f *fake) PublishDraft(_ context.Context, d Draft) (Published, error) {
+	return Published{}, NewProblem(409, CodeApprovals, "one approval is missing")
+}
+func (f *fake) DefineGroup(context.Context, GroupDefinition) (Published, error) {
+	return Published{4}, nil
+}
 func (f *fake) Policies() []Policy                                       { return nil }
 func (f *fake) PublishPolicy(context.Context, []byte) (Published, error) { return Published{8}, nil }
 func (f *fake) Agreements() Agreements                                   { return Agreements{} }
@@ -389,6 +399,14 @@ func TestDocumentsAndAgreements(t *testing.T) {
 		{"/v1/agreements/accept", "application/json", `{"origin":"demo/GOV/tax/log/1","index":3}`, 409},
 		{"/v1/agreements/reject", "application/json", `{"origin":"demo/GOV/tax/log/1","index":3,"reason":"no"}`, 201},
 		{"/v1/agreements/revoke", "application/json", `{"accept":3,"reason":"no"}`, 201},
+		{"/v1/policies/draft", "application/yaml", "policy: x\n", 200},
+		{"/v1/agreements/accept/draft", "application/json", `{"origin":"demo/GOV/tax/log/1","index":3}`, 200},
+		{"/v1/groups", "application/json", `{"group":"desks","members":["GOV/health"]}`, 201},
+		{"/v1/groups", "application/json", `{"group":"","members":[]}`, 422},
+		{"/v1/groups/draft", "application/json", `{"group":"desks","members":[]}`, 200},
+		{"/v1/drafts", "application/json", `{"origin":"o","entry":"{}"}`, 409},
+		{"/v1/drafts", "application/json", `{"origin":"o"}`, 422},
+		{"/v1/drafts", "application/json", `{"origin":"o","entry":"` + strings.Repeat("x", 1<<16) + `"}`, 422},
 		{"/v1/person-log/tokens", "application/json", `{"subject":"P-1","hours":24}`, 201},
 		{"/v1/person-log/tokens", "application/json", `{"subject":"P-1","hours":0}`, 422},
 		{"/v1/person-log/tokens", "application/json", `{"subject":"P-1","hours":745}`, 422},

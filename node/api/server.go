@@ -63,6 +63,7 @@ func New(o Options) (*Server, error) {
 	s.registerDatasets()
 	s.registerPolicies()
 	s.registerAgreements()
+	s.registerRights()
 	s.registerPrograms()
 	s.registerScopes()
 	s.registerLedger()
@@ -90,7 +91,9 @@ func New(o Options) (*Server, error) {
 func humaConfig(version string) huma.Config {
 	strict := huma.Format{
 		Marshal:   huma.DefaultJSONFormat.Marshal,
-		Unmarshal: func(data []byte, v any) error { return entry.DecodeStrict(data, maxJSON, v) },
+		Unmarshal: func(data []byte, v any) error {
+			return entry.DecodeStrict(data, maxDocument, v) /* each operation bounds its body */
+		},
 	}
 	c := huma.DefaultConfig("Grille gateway", version)
 	c.Info.Description = "Eligibility questions between departments, answered by proofs. Subject ids belong in the body of " +

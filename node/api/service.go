@@ -27,6 +27,7 @@ type Gateway interface {
 	Policies() []Policy
 	PublishPolicy(ctx context.Context, document []byte) (Published, error)
 
+	Rights
 	Agreements() Agreements
 	Offer(ctx context.Context, o Offer) (Reference, error)
 	Accept(ctx context.Context, offer Reference) (Published, error)
@@ -207,6 +208,7 @@ type Offer struct {
 	OnBehalfOf string   `json:"on_behalf_of,omitempty" maxLength:"256"`
 	Disclose   []string `json:"disclose,omitempty" maxItems:"16" doc:"Columns that answers may disclose"`
 	Scope      string   `json:"scope,omitempty" maxLength:"64" doc:"Program under which answers may be claims"`
+	Group      string   `json:"group,omitempty" maxLength:"64" doc:"Group of the holder whose members may ask, instead of this member alone"`
 	AsOfFrom   string   `json:"as_of_from,omitempty" maxLength:"10" pattern:"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$" patternDescription:"a date like 2026-03-01" doc:"First day that may be asked about; absent: only the current one"`
 	AsOfTo     string   `json:"as_of_to,omitempty" maxLength:"10" pattern:"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$" patternDescription:"a date like 2026-03-01" doc:"Last such day; absent, beside as_of_from: no end"`
 	PerSubject int      `json:"per_subject" minimum:"1" maximum:"1000000" doc:"Answers about one subject; the ledger holds only a salted commitment"`
@@ -248,6 +250,7 @@ type AgreementState struct {
 // Terms are the public terms of a right.
 type Terms struct {
 	Requester  string   `json:"requester"`
+	Group      string   `json:"group,omitempty" doc:"Group of the holder whose members may ask, instead of the requester alone"`
 	Holder     string   `json:"holder"`
 	Policy     string   `json:"policy"`
 	Version    int      `json:"version"`

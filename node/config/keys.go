@@ -84,6 +84,27 @@ func makeKey(path string, r Role) error {
 	return nil
 }
 
+// MakeApprover makes the key of an approver in a file, which must not be there, and returns its public half as cards name it.
+func MakeApprover(path string) (string, error) {
+	if err := makeKey(path, "approver's"); err != nil {
+		return "", err
+	}
+	key, err := LoadApprover(path)
+	if err != nil {
+		return "", err
+	}
+	return base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey)), nil
+}
+
+// LoadApprover reads the key of an approver.
+func LoadApprover(path string) (ed25519.PrivateKey, error) {
+	key, err := loadKey(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the approver's key: %w", err)
+	}
+	return key, nil
+}
+
 // EnsureWitness returns the witness key, which it makes if there is none: gateways older than it have none.
 func EnsureWitness(f Folder) (key ed25519.PrivateKey, made bool, err error) {
 	if err := CheckPrivate(f.Keys()); err != nil {

@@ -25,7 +25,7 @@ var ErrPending = errors.New("a new key is waiting already")
 // new name, next key renamed over the present one, another next key written, card replaced. Whoever is interrupted runs it
 // again: a key that no card names yet is taken up.
 func Rotate(f Folder, inForce *network.Configuration, roles ...Role) (network.Card, error) {
-	card, err := readCard(f)
+	card, err := ReadCard(f)
 	if err != nil {
 		return network.Card{}, err
 	}
@@ -42,7 +42,7 @@ func Rotate(f Folder, inForce *network.Configuration, roles ...Role) (network.Ca
 
 // RenewCard makes a card with the same keys that says something else about the member: title, endpoint, generations.
 func RenewCard(f Folder, edit func(m *network.Member) error) (network.Card, error) {
-	card, err := readCard(f)
+	card, err := ReadCard(f)
 	if err != nil {
 		return network.Card{}, err
 	}
@@ -75,10 +75,35 @@ func Follow(m *network.Member, inForce *network.Configuration) error {
 		rename(&card, RoleMirror, mirror)
 	}
 	m.LogKey, m.MirrorKey = card.Member.LogKey, card.Member.MirrorKey
+	if len(m.Approvers) == 0 { // who approves does not change because keys were lost
+		m.Approvers = card.Member.Approvers
+	}
 	return nil
 }
 
-func readCard(f Folder) (network.Card, error) {
+// fromTheStart is what holds at the end of a log's approval rules, as the first rule of its next generation.
+func fromTheStart(rules []network.Approvers) []network.Approvers {
+	last, ok := network.RuleAt(rules, network.MaxTreeSize)
+	if !ok {
+		return nil
+	}
+	last.From = 0
+	return []network.Approvers{last}
+}
+
+// Approve adds a rule to a card about who approves the member's policies, acceptances and groups, from an index of its log on. With no
+// keys, nobody needs to from there on.
+func Approve(m *network.Member, from uint64, number int, keys []string) {
+	rule := network.Approvers{From: from, Number: number, Keys: append([]string{}, keys...)}
+	slices.Sort(rule.Keys)
+	if n := len(m.Approvers); n > 0 && m.Approvers[n-1].From == from {
+		m.Approvers = m.Approvers[:n-1] // of a card that nobody has put into a network yet; CheckSuccessor refuses it else
+	}
+	m.Approvers = append(slices.Clone(m.Approvers), rule)
+}
+
+// ReadCard reads and verifies the card in a folder.
+func ReadCard(f Folder) (network.Card, error) {
 	data, err := os.ReadFile(f.Card())
 	if err != nil {
 		return network.Card{}, fmt.Errorf("reading the card: %w", err)
@@ -142,6 +167,7 @@ func rename(card *network.Card, r Role, pub ed25519.PublicKey) {
 	switch r {
 	case RoleLog:
 		m.LogKey = network.LogVKey(network.LogName(card.Instance, m.Name, network.Generation(m.Origin())+1), pub)
+		m.Approvers = fromTheStart(m.Approvers)
 	case RoleMirror:
 		m.MirrorKey = network.MirrorVKey(network.MirrorName(card.Instance, m.Name, network.Generation(m.MirrorName())+1), pub)
 	case RoleTransport:

@@ -46,7 +46,11 @@ func (g *Gateway) Agreements() api.Agreements {
 }
 
 func (g *Gateway) concerns(t entry.Terms) bool {
-	return t.Requester == g.member.Name || t.Holder == g.member.Name
+	if t.Requester == g.member.Name || t.Holder == g.member.Name {
+		return true
+	}
+	group, _, ok := g.final(t.Holder).Group(t.Group)
+	return ok && group.Has(g.member.Name)
 }
 
 func (g *Gateway) rightState(t entry.Terms, revoked bool) string {
@@ -64,6 +68,6 @@ func reference(r entry.Ref) api.Reference {
 }
 
 func terms(t entry.Terms) api.Terms {
-	return api.Terms{Requester: t.Requester, Holder: t.Holder, Policy: t.Policy, Version: t.PolicyVersion, Purpose: t.Purpose,
+	return api.Terms{Requester: t.Requester, Group: t.Group, Holder: t.Holder, Policy: t.Policy, Version: t.PolicyVersion, Purpose: t.Purpose,
 		LegalBasis: t.LegalBasis, OnBehalfOf: t.OnBehalfOf, Disclose: t.Disclose, Scope: t.Scope, AsOfFrom: t.AsOfFrom, AsOfTo: t.AsOfTo, Expires: t.Expires}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/grille-gateway/grille/exchange/schema"
 	"github.com/grille-gateway/grille/ledger"
 	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/ledger/view"
 	"github.com/grille-gateway/grille/node/api"
 	"github.com/grille-gateway/grille/node/peer"
@@ -82,7 +83,7 @@ func (g *Gateway) Offer(ctx context.Context, o api.Offer) (api.Reference, error)
 		return api.Reference{}, rejected("budget", err)
 	}
 	ref, err := g.requester.Offer(ctx, entry.Terms{Holder: o.Holder, Policy: o.Policy, PolicyVersion: o.Version, Purpose: o.Purpose,
-		LegalBasis: o.LegalBasis, OnBehalfOf: o.OnBehalfOf, Disclose: o.Disclose, Scope: o.Scope, AsOfFrom: o.AsOfFrom, AsOfTo: o.AsOfTo,
+		LegalBasis: o.LegalBasis, OnBehalfOf: o.OnBehalfOf, Group: o.Group, Disclose: o.Disclose, Scope: o.Scope, AsOfFrom: o.AsOfFrom, AsOfTo: o.AsOfTo,
 		Expires: o.Expires}, budget)
 	if _, err := g.published(ref.Index, err); err != nil {
 		return api.Reference{}, err
@@ -148,7 +149,14 @@ func (g *Gateway) published(index uint64, err error) (api.Published, error) {
 		return api.Published{}, api.NewProblem(http.StatusConflict, "dataset_busy", err.Error())
 	case errors.Is(err, holder.ErrOffer), errors.Is(err, requester.ErrOffer), errors.Is(err, agreement.ErrTerms):
 		return api.Published{}, api.NewProblem(http.StatusConflict, "offer", err.Error())
-	case errors.Is(err, policy.ErrPolicy):
+	case errors.Is(err, network.ErrApprovals):
+		return api.Published{}, api.NewProblem(http.StatusConflict, api.CodeApprovals, err.Error()+
+			"; make a draft of it, have it signed by this member's approvers, and publish the draft")
+	case errors.Is(err, holder.ErrDraft):
+		return api.Published{}, api.NewProblem(http.StatusConflict, "draft", err.Error())
+	case errors.Is(err, holder.ErrGroup):
+		return api.Published{}, rejected("group", err)
+	case errors.Is(err, policy.ErrPolicy), errors.Is(err, policy.ErrTemplate):
 		return api.Published{}, rejected("policy", err)
 	case errors.Is(err, schema.ErrSchema):
 		return api.Published{}, rejected("schema", err)

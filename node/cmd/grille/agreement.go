@@ -45,6 +45,7 @@ func (a *app) agreementOffer() *cobra.Command {
 	f.IntVar(&o.Version, "policy-version", 1, "version of the policy")
 	f.StringVar(&o.Purpose, "purpose", "", "purpose of the questions (required)")
 	f.StringVar(&o.LegalBasis, "legal-basis", "", "legal basis of the questions (required)")
+	f.StringVar(&o.Group, "group", "", "group of the holder whose members may ask, instead of this member alone")
 	f.StringVar(&o.OnBehalfOf, "on-behalf-of", "", "for whom this member asks, if not for itself")
 	f.StringSliceVar(&o.Disclose, "disclose", nil, "columns that answers may disclose")
 	f.StringVar(&o.AsOfFrom, "as-of-from", "", "first day that may be asked about, like 2020-01-01; empty: only the current one")
@@ -96,7 +97,8 @@ func (a *app) originArg(s string) (string, error) {
 }
 
 func (a *app) agreementAccept() *cobra.Command {
-	return &cobra.Command{
+	var draft string
+	c := &cobra.Command{
 		Use: "accept ORIGIN|MEMBER INDEX", Short: "Grant an offered right", Args: cobra.ExactArgs(2),
 		Long: "Repeats the offer's terms on this member's log, which alone decides. See the offers with grille agreement list.",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -104,9 +106,11 @@ func (a *app) agreementAccept() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.step(cmd, "/v1/agreements/accept", ref, "accepting the offer")
+			return a.publishOrDraft(cmd, "/v1/agreements/accept", draft, ref, "accepting the offer", "grille agreement list")
 		},
 	}
+	bindDraft(c, &draft)
+	return c
 }
 
 func (a *app) agreementReject() *cobra.Command {
@@ -198,7 +202,11 @@ func termsRow(t api.Terms) []string {
 	if disclose == "" {
 		disclose = "nothing"
 	}
-	return []string{t.Requester, fmt.Sprintf("%s/%d", t.Policy, t.Version), t.Purpose, disclose, days(t), t.Expires}
+	requester := t.Requester
+	if t.Group != "" {
+		requester += " for " + t.Group
+	}
+	return []string{requester, fmt.Sprintf("%s/%d", t.Policy, t.Version), t.Purpose, disclose, days(t), t.Expires}
 }
 
 // days says which days may be asked about.

@@ -118,6 +118,12 @@ func (e *problemError) Error() string {
 	return text
 }
 
+// hasCode tells whether the gateway answered with a problem of that code.
+func hasCode(err error, code string) bool {
+	var p *problemError
+	return errors.As(err, &p) && p.Code == code
+}
+
 // items is a list as the gateway sends it.
 type items[T any] struct {
 	Items []T `json:"items"`

@@ -22,6 +22,14 @@ const maxDocument = 1 << 20
 
 // publishDocument sends a document and prints where it stands on the log.
 func (a *app) publishDocument(cmd *cobra.Command, path, endpoint, what string) error {
+	var p api.Published
+	if err := a.sendDocument(cmd, path, endpoint, what, &p); err != nil {
+		return err
+	}
+	return a.printPublished(p)
+}
+
+func (a *app) sendDocument(cmd *cobra.Command, path, endpoint, what string, reply any) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("reading the document: %w", err)
@@ -31,11 +39,14 @@ func (a *app) publishDocument(cmd *cobra.Command, path, endpoint, what string) e
 	if err != nil {
 		return err
 	}
-	var p api.Published
-	if err := c.send(cmd.Context(), endpoint, "application/yaml", io.LimitReader(file, maxDocument+1), &p); err != nil {
-		return fmt.Errorf("%s %s: %w", what, path, err)
+	if err := c.send(cmd.Context(), endpoint, "application/yaml", io.LimitReader(file, maxDocument+1), reply); err != nil {
+		err = fmt.Errorf("%s %s: %w", what, path, err)
+		if next := afterApprovals(err, ""); next != "" {
+			err = hint(err, "%s", next)
+		}
+		return err
 	}
-	return a.printPublished(p)
+	return nil
 }
 
 func (a *app) printPublished(p api.Published) error {

@@ -45,7 +45,7 @@ them could keep what forges proofs. All gateways of a network need the same keys
 		},
 	}
 	export.Flags().StringVarP(&out, "file", "f", "verifying.key", "where to write it; - for standard output")
-	return group("keys", "Prepare the circuit's keys, replace a gateway's own", prepare, export, a.keysRotate(), a.keysCard())
+	return group("keys", "Prepare the circuit's keys, replace a gateway's own", prepare, export, a.keysRotate(), a.keysCard(), a.keysApprover())
 }
 
 // newCard is what keys rotate and keys card print.
@@ -125,17 +125,26 @@ func parseRoles(names []string) ([]config.Role, error) {
 
 func (a *app) keysCard() *cobra.Command {
 	var title, endpoint, after string
+	var by approving
 	c := &cobra.Command{
-		Use: "card DIR [--title TITLE] [--endpoint HOST:PORT] [--after network.json]", Args: cobra.ExactArgs(1),
-		Short: "Make a card with another title or endpoint, or after keys were lost",
+		Use:  "card DIR [--title TITLE] [--endpoint HOST:PORT] [--approvals N --approver KEY ...] [--after network.json]",
+		Args: cobra.ExactArgs(1), Short: "Make a card with another title, endpoint or approvers, or after keys were lost",
 		Long: `Makes the member's card anew, with the newest keys. The others go by it once a version of the network's configuration says the
 same.
 
+With --approvals 2 and an --approver for each of two or more people (grille keys approver), this member's policies, acceptances and
+groups need the signatures of two of them, from the present end of its log on, or from --from. All members then take an entry without
+them for void. Publish nothing of these kinds until the network's next version is in force, or with approvals already.
+
 If a member's keys are lost, or its folder would have to be restored from a copy, do not restore: make a folder anew with grille
 init and name the keys in it with --after, as the next generations of those that the network names.`,
-		RunE: func(_ *cobra.Command, args []string) error {
-			if title == "" && endpoint == "" && after == "" {
-				return usagef("nothing changes: give --title, --endpoint or --after")
+		RunE: func(cmd *cobra.Command, args []string) error {
+			by.given = cmd.Flags().Changed("approvals")
+			if title == "" && endpoint == "" && after == "" && !by.given {
+				return usagef("nothing changes: give --title, --endpoint, --approvals or --after")
+			}
+			if err := by.settle(cmd, config.Folder(args[0])); err != nil {
+				return err
 			}
 			var inForce *network.Configuration
 			if after != "" {
@@ -147,10 +156,15 @@ init and name the keys in it with --after, as the next generations of those that
 			dir := config.Folder(args[0])
 			card, err := config.RenewCard(dir, func(m *network.Member) error {
 				m.Title, m.Endpoint = cmp.Or(title, m.Title), cmp.Or(endpoint, m.Endpoint)
-				if inForce == nil {
-					return nil
+				if inForce != nil {
+					if err := config.Follow(m, inForce); err != nil {
+						return err
+					}
 				}
-				return config.Follow(m, inForce)
+				if by.given {
+					config.Approve(m, uint64(by.from), by.number, by.keys)
+				}
+				return nil
 			})
 			if err != nil {
 				return err
@@ -158,6 +172,9 @@ init and name the keys in it with --after, as the next generations of those that
 			return a.printCard(dir, card, nil, "The card says something else now.")
 		},
 	}
+	c.Flags().IntVar(&by.number, "approvals", 0, "how many approvers must sign; 0: none any more")
+	c.Flags().StringArrayVar(&by.keys, "approver", nil, "an approver's public key, as grille keys approver prints it; repeat it")
+	c.Flags().Int64Var(&by.from, "from", -1, "index of the first entry that needs approvals (default: where this member's log ends now)")
 	c.Flags().StringVar(&after, "after", "", "a network configuration that names keys that are lost")
 	c.Flags().StringVar(&title, "title", "", "name of this member for people")
 	c.Flags().StringVar(&endpoint, "endpoint", "", "address under which the others reach it")

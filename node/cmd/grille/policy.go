@@ -11,13 +11,24 @@ import (
 )
 
 func (a *app) policyCommand() *cobra.Command {
+	var draft string
 	publish := &cobra.Command{
-		Use: "publish POLICY.yaml", Short: "Compile and publish a policy", Args: cobra.ExactArgs(1),
-		Long: "Compiles a policy for its dataset's schema and publishes it. A version that is published never changes: raise the version.",
+		Use: "publish POLICY.yaml [--draft FILE]", Short: "Compile and publish a policy", Args: cobra.ExactArgs(1),
+		Long: `Compiles a policy for its dataset's schema and publishes it. A version that is published never changes: raise the version.
+
+Where this member's card asks for approvals, make a draft, have it signed (grille approve) and publish that (grille publish).`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.publishDocument(cmd, args[0], "/v1/policies", "publishing")
+			if draft == "" {
+				return a.publishDocument(cmd, args[0], "/v1/policies", "publishing")
+			}
+			var d api.Draft
+			if err := a.sendDocument(cmd, args[0], "/v1/policies/draft", "drafting", &d); err != nil {
+				return err
+			}
+			return a.draftTo(draft, d)
 		},
 	}
+	bindDraft(publish, &draft)
 	list := &cobra.Command{
 		Use: "list", Short: "List the published policies of all members", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

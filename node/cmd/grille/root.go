@@ -137,9 +137,9 @@ func (a *app) command() *cobra.Command {
 	members := a.networkCommand()
 	members.AddCommand(a.successionCommands()...)
 	add("setup", a.initCommand(), members, a.keysCommand(), a.serveCommand())
-	add("use", a.datasetCommand(), a.policyCommand(), a.agreementCommand(), a.scopeCommand(), a.programCommand(), a.askCommand(), a.answerCommand(), a.ledgerCommand(),
-		a.statusCommand())
-	add("oversee", a.receiptsCommand(), a.subjectCommand())
+	add("use", a.datasetCommand(), a.policyCommand(), a.agreementCommand(), a.groupCommand(), a.publishCommand(), a.scopeCommand(), a.programCommand(),
+		a.askCommand(), a.answerCommand(), a.ledgerCommand(), a.statusCommand())
+	add("oversee", a.receiptsCommand(), a.subjectCommand(), a.approveCommand())
 	add("check", a.verifyCommand(), a.doctorCommand(), a.versionCommand(), a.demoCommand())
 	a.note(root)
 	return root
