@@ -97,7 +97,7 @@ type PolicyRetire struct {
 // Terms is what an agreement grants: one requester, or the members of one group, ask one policy of one holder for one purpose.
 type Terms struct {
 	Requester        string   `json:"requester"`       // member name
-	Group            string   `json:"group,omitempty"` // of the holder; if given, its members may ask, and of them the requester too only as one
+	Group            string   `json:"group,omitempty"` // of the holder: its members may ask, and the requester only as one of them
 	Holder           string   `json:"holder"`          // member name
 	Policy           string   `json:"policy"`
 	PolicyVersion    int      `json:"policy_version"`
