@@ -90,7 +90,7 @@ func New(o Options) (*Server, error) {
 
 func humaConfig(version string) huma.Config {
 	strict := huma.Format{
-		Marshal:   huma.DefaultJSONFormat.Marshal,
+		Marshal: huma.DefaultJSONFormat.Marshal,
 		Unmarshal: func(data []byte, v any) error {
 			return entry.DecodeStrict(data, maxDocument, v) /* each operation bounds its body */
 		},
