@@ -50,7 +50,7 @@ func (r *Register) CloseBeat(ctx context.Context) error {
 			}
 		}
 	}
-	if err == nil {
+	if err == nil && r.index.Full() {
 		err = r.turn()
 	}
 	r.publishing.Unlock()
@@ -159,7 +159,8 @@ func (r *Register) read() error {
 	r.mu.Lock()
 	from := r.through
 	r.mu.Unlock()
-	for _, index := range r.all().Claims(from) {
+	batches := r.all().Claims(from)
+	for _, index := range batches {
 		raw, err := r.opts.Ledger.Read(r.opts.Origin, index, index+1)
 		if err != nil || len(raw) != 1 {
 			return fmt.Errorf("reading claims batch %d: %w", index, err)
@@ -180,9 +181,15 @@ func (r *Register) read() error {
 		}
 		r.through = index + 1
 		r.mu.Unlock()
-		if err := r.turn(); err != nil {
-			return err
+		if r.index.Full() {
+			if err := r.turn(); err != nil {
+				return err
+			}
 		}
+	}
+	// What was read here is in no frame: it is in a file before the next batch's frame says how far the log was read.
+	if len(batches) > 0 {
+		return r.turn()
 	}
 	return nil
 }

@@ -290,9 +290,6 @@ func (r *Register) conclude(f frame) error {
 // turn replaces a long journal: what was placed goes to the index's files, the rest to a new journal. The state file says which
 // journal counts.
 func (r *Register) turn() error {
-	if !r.index.Full() {
-		return nil
-	}
 	r.turning.Lock()
 	defer r.turning.Unlock()
 	r.mu.Lock()

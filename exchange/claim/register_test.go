@@ -234,6 +234,14 @@ func TestLostFiles(t *testing.T) {
 			}
 		}
 		b.check(b.reserve(s, nullifier(1000)))
+		b.beat() // whose frame says how far the log was read
+		b.crash()
+		b.Settle()
+		for i := range 101 {
+			if err := b.reserve(s, nullifier(i)); !errors.Is(err, ErrClaimed) {
+				t.Fatalf("%s: claim %d after another crash: %v", name, i, err)
+			}
+		}
 	}
 }
 
