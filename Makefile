@@ -6,7 +6,7 @@ GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.3.0
 # A deadlock fails instead of using up CI's time.
 TESTFLAGS   ?= -timeout 10m
 
-.PHONY: all build test unit sim fmt vet lint vuln demo system test-faults test-field bench clean
+.PHONY: all build test unit sim fmt vet lint vuln demo system examples test-faults test-field bench clean
 
 all: build
 
@@ -52,6 +52,11 @@ system:
 # The demo once, from nothing to a verified verdict.
 demo:
 	$(GO) run ./node/cmd/grille demo --once
+
+# The twelve worked examples: every case natively, then by `grille program run` over a network of four gateways. Part of unit and system.
+examples:
+	$(GO) test -v $(TESTFLAGS) ./exchange/example
+	$(GO) test -v $(TESTFLAGS) ./node/demo -run '^TestExamples$$'
 
 # Longer versions: 200 killed processes, and every byte of a bundle changed.
 test-faults:

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -251,6 +252,9 @@ func (e *Example) readCases(fsys fs.FS) error {
 		return fmt.Errorf("cases.yaml: as_of: %w", err)
 	}
 	e.Cases, e.History = d.Cases, d.History
+	if len(e.Cases) == 0 {
+		return errors.New("cases.yaml: no case")
+	}
 	for _, c := range e.Cases {
 		if err := e.check(&c); err != nil {
 			return fmt.Errorf("cases.yaml: case %s: %w", c.Name, err)
@@ -278,6 +282,11 @@ func (e *Example) check(c *Case) error {
 		return fmt.Errorf("outcome: must be %s, %s or %s", Granted, Refused, Review)
 	}
 	return nil
+}
+
+// Remembers reports whether the example asks a policy about earlier states of its dataset.
+func (e *Example) Remembers(policy string) bool {
+	return slices.ContainsFunc(e.History, func(p Past) bool { return p.Policy == policy })
 }
 
 // At is the data as they would be if today were another day: every date is moved by as many days.

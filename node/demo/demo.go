@@ -19,10 +19,12 @@ type Run struct {
 	Program string // grille executable
 	KeysDir string // cache of the circuit's keys; kept between runs
 	Dir     string // folder for the members, which must be empty or missing; "" for a temporary one that is removed at the end
-	Once    bool   // end after the story instead of waiting for ctx
-	JSON    bool   // print the story as one JSON object instead of a transcript
-	Out     io.Writer
-	Err     io.Writer // progress
+	// Examples is a folder of worked examples that the network is given too; "" for none.
+	Examples string
+	Once     bool // end after the story instead of waiting for ctx
+	JSON     bool // print the story as one JSON object instead of a transcript
+	Out      io.Writer
+	Err      io.Writer // progress
 }
 
 // Play runs the demo: four departments, six questions, one forgery. It returns when the story is told (Once) or ctx ends, with
@@ -52,6 +54,9 @@ func Play(ctx context.Context, run Run) error {
 	}
 	p.stage("four gateways are up and hear one another")
 	if err := n.Furnish(ctx); err != nil {
+		return err
+	}
+	if err := n.addExamples(ctx, run.Examples, s); err != nil {
 		return err
 	}
 	s.Ready, s.Members = time.Since(started).Seconds(), n.members()
@@ -118,6 +123,7 @@ func finish(ctx context.Context, run Run, p *printer, s *Story) error {
 		return nil
 	}
 	p.addresses(s)
+	p.examples(s)
 	<-ctx.Done()
 	if errors.Is(context.Cause(ctx), context.Canceled) {
 		p.closing()

@@ -23,8 +23,12 @@ var files embed.FS
 // Survey is the demo's data: 4,406 real people, one row each (data/README.md has the source).
 func Survey() ([]byte, error) { return files.ReadFile("data/NMES1988.csv") }
 
-// Schemes are the demo's identifier schemes: people are numbered by their row in the survey.
-var Schemes = []network.Scheme{{Name: "nmes-person", Pattern: "NMES-[0-9]{6}", Normalise: "upper", Example: "NMES-000001"}}
+// Schemes are the demo's identifier schemes: people are numbered by their row in the survey, and in the worked examples each as it
+// likes.
+var Schemes = []network.Scheme{
+	{Name: "nmes-person", Pattern: "NMES-[0-9]{6}", Normalise: "upper", Example: "NMES-000001"},
+	{Name: "example", Pattern: "[A-Z]{2,8}-[0-9]{4}", Normalise: "upper", Example: "SNAP-0001"},
+}
 
 // Why the demo's members ask.
 const (
@@ -109,21 +113,24 @@ func (n *Node) furnish(ctx context.Context, survey []byte) error {
 	return c.Send(ctx, "/v1/policies", "application/yaml", bytes.NewReader(policy), nil)
 }
 
-// Grant makes an agreement: an offer by the requester and its acceptance by the holder.
+// Grant makes an agreement for the demo's purpose on version 1 of a policy.
 func (n *Network) Grant(ctx context.Context, requester, holder, policy string, perSubject, total int) error {
-	var offer api.Reference
-	err := settle(ctx, func() error {
-		return n.Node(requester).Client().Post(ctx, "/v1/agreements", api.Offer{Holder: holder, Policy: policy, Version: 1, Purpose: Purpose,
-			LegalBasis: LegalBasis, PerSubject: perSubject, Total: total,
-			Expires: time.Now().AddDate(1, 0, 0).UTC().Format("2006-01-02T15:04:05Z")}, &offer)
-	})
+	return n.agree(ctx, requester, api.Offer{Holder: holder, Policy: policy, Version: 1, Purpose: Purpose, LegalBasis: LegalBasis,
+		PerSubject: perSubject, Total: total})
+}
+
+// agree makes an agreement that stands for a year: an offer by the requester and its acceptance by the holder.
+func (n *Network) agree(ctx context.Context, requester string, offer api.Offer) error {
+	offer.Expires = time.Now().AddDate(1, 0, 0).UTC().Format("2006-01-02T15:04:05Z")
+	var offered api.Reference
+	err := settle(ctx, func() error { return n.Node(requester).Client().Post(ctx, "/v1/agreements", offer, &offered) })
 	if err != nil {
-		return fmt.Errorf("offering %s's agreement to %s: %w", requester, holder, err)
+		return fmt.Errorf("offering %s's agreement to %s: %w", requester, offer.Holder, err)
 	}
 	if err := settle(ctx, func() error {
-		return n.Node(holder).Client().Post(ctx, "/v1/agreements/accept", offer, nil)
+		return n.Node(offer.Holder).Client().Post(ctx, "/v1/agreements/accept", offered, nil)
 	}); err != nil {
-		return fmt.Errorf("accepting %s's offer at %s: %w", requester, holder, err)
+		return fmt.Errorf("accepting %s's offer at %s: %w", requester, offer.Holder, err)
 	}
 	return nil
 }

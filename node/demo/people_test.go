@@ -152,6 +152,14 @@ func ask(t *testing.T, n *Network, requester, holder string, row int) api.Answer
 	return a
 }
 
+// isolated is a command in a network namespace that has no interface up, unless NETNS=0 says that this machine cannot make one.
+func isolated(args ...string) []string {
+	if os.Getenv("NETNS") == "0" {
+		return args
+	}
+	return append([]string{"unshare", "-n"}, args...)
+}
+
 // verifyWithoutNetwork runs `grille verify` on each file, each in a process of its own in a network namespace that has no interface up.
 // Without the right to make one the test fails, unless NETNS=0 says that this machine cannot.
 func verifyWithoutNetwork(t *testing.T, n *Network, evidence []string) {
@@ -164,15 +172,12 @@ func verifyWithoutNetwork(t *testing.T, n *Network, evidence []string) {
 	if err := os.WriteFile(key, n.opts.VerifyingKey, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var isolate []string
 	if os.Getenv("NETNS") == "0" {
 		t.Log("NOT RUN without a network: NETNS=0; the processes below could have used one")
-	} else {
-		isolate = []string{"unshare", "-n"}
 	}
 	for _, path := range evidence {
 		ctx, cancel := context.WithTimeout(t.Context(), shutdown)
-		args := append(isolate[:len(isolate):len(isolate)], n.opts.Program, "verify", path, "--network", network, "--key", key)
+		args := isolated(n.opts.Program, "verify", path, "--network", network, "--key", key)
 		out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput()
 		cancel()
 		if err != nil {

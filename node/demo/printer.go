@@ -3,6 +3,8 @@ package demo
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -143,6 +145,35 @@ func (p *printer) addresses(s *Story) {
 			p.line("    --holder GOV/civil --policy aged-75 --purpose %q --legal-basis %q", Purpose, LegalBasis)
 		}
 	}
+}
+
+// examples says how to run the worked examples, if the network has them.
+func (p *printer) examples(s *Story) {
+	if len(s.Examples) == 0 {
+		return
+	}
+	folder := ""
+	for _, m := range s.Members {
+		if m.Name == ExampleAsker {
+			folder = m.Folder
+		}
+	}
+	p.line("")
+	p.line("It has %d worked examples, programs of %s. Apply to one; exchange/testdata/programs has more cases of each:", len(s.Examples), ExampleAsker)
+	for _, e := range s.Examples {
+		p.line("")
+		p.line("  # %s: %s", e.Title, e.Outcome)
+		p.line("  printf %q | %s program run %s --dir %s", applicants(e.Subjects), p.program, e.Program, folder)
+	}
+}
+
+// applicants is what `grille program run` reads: a line for each role.
+func applicants(subjects map[string]string) string {
+	var lines strings.Builder
+	for _, role := range slices.Sorted(maps.Keys(subjects)) {
+		lines.WriteString(role + ": " + subjects[role] + "\n")
+	}
+	return lines.String()
 }
 
 func (p *printer) closing() { p.line("\nStopping.") }

@@ -50,6 +50,7 @@ type Story struct {
 	Checks   []Check  `json:"checks"`
 	Audits   []Audit  `json:"audits"`
 	Members  []Member `json:"members"`
+	Examples []Sample `json:"examples,omitempty"` // programs of Asker that can be run while the demo runs
 }
 
 // A Member is where one department can be reached while the demo runs.

@@ -33,6 +33,7 @@ to forge an answer. Without --once the gateways stay up until you interrupt it, 
 		},
 	}
 	c.Flags().BoolVar(&run.Once, "once", false, "stop the gateways when the story is told")
+	c.Flags().StringVar(&run.Examples, "examples", "", "folder of worked examples to publish too, like exchange/testdata/programs; see its README.md")
 	c.Flags().StringVar(&run.Dir, "work", "", "folder for the gateways, empty or missing; without it a temporary one that is removed")
 	c.Flags().StringVar(&run.KeysDir, "keys", "", "folder of the circuit's keys, made once (default in the user's cache)")
 	return c
