@@ -92,7 +92,7 @@ func humaConfig(version string) huma.Config {
 	strict := huma.Format{
 		Marshal: huma.DefaultJSONFormat.Marshal,
 		Unmarshal: func(data []byte, v any) error {
-			return entry.DecodeStrict(data, maxDocument, v) /* each operation bounds its body */
+			return entry.DecodeStrict(data, maxDocument, v) // each operation bounds its body further
 		},
 	}
 	c := huma.DefaultConfig("Grille gateway", version)
