@@ -30,7 +30,7 @@ var parts = []struct {
 	name string
 	run  func(*bench, context.Context) error
 }{{"proof", (*bench).proof}, {"data", (*bench).data}, {"ledger", (*bench).ledger}, {"gossip", (*bench).gossip}, {"claims", (*bench).claims},
-	{"network", (*bench).network}}
+	{"network", (*bench).network}, {"agreement", (*bench).agreement}}
 
 // bench is one run.
 type bench struct {

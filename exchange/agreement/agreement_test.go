@@ -233,3 +233,44 @@ func TestMeterForgetsTheUncharged(t *testing.T) {
 		t.Fatalf("%d subjects are remembered", len(m.each))
 	}
 }
+
+// TestFindGroups: terms with a group are for its members as the newest version lists them, and for nobody else.
+func TestFindGroups(t *testing.T) {
+	grouped := terms(func(t *entry.Terms) { t.Group = "desks" })
+	define := func(version int, members ...string) entry.Entry {
+		return entry.GroupDefine{Group: "desks", Version: version, Members: members}
+	}
+	l := logOf(grouped)
+	l.Add(define(1, "GOV/health", "GOV/police"))
+	l.Add(define(2, "GOV/benefits", "GOV/health"))
+	l.Add(entry.GroupDefine{Group: "other", Version: 9, Members: []string{"GOV/land"}})
+	for _, c := range []struct {
+		size   uint64
+		member string
+		group  uint64
+		ok     bool
+	}{
+		{1, "GOV/benefits", 0, false}, {2, "GOV/benefits", 0, false}, {2, "GOV/health", 1, true}, {2, "GOV/police", 1, true},
+		{4, "GOV/benefits", 2, true}, {4, "GOV/health", 2, true}, {4, "GOV/police", 0, false}, {4, "GOV/land", 0, false},
+	} {
+		u := wanted()
+		u.Requester = c.member
+		right, why := Find(l.At(c.size), u)
+		if c.ok != (why == "") || c.ok && (right.Group == nil || *right.Group != c.group) || !c.ok && why != NoAgreement {
+			t.Errorf("%s below %d: %+v, %q", c.member, c.size, right, why)
+		}
+	}
+	u := wanted()
+	u.Requester = "GOV/police"
+	right, why := Find(l.At(2), u)
+	if why != "" || !right.Stands(l.At(2), "GOV/police") || right.Stands(l.At(4), "GOV/police") || !right.Stands(l.At(4), "GOV/health") {
+		t.Errorf("%q: a right stands by the newest version", why)
+	}
+	l.Add(entry.AgreementRevoke{Accept: 0})
+	if right.Stands(l.At(5), "GOV/health") {
+		t.Error("a revoked right stands")
+	}
+	if right, why := Find(logOf(terms(nil)).At(1), wanted()); why != "" || right.Group != nil {
+		t.Errorf("%q: a group where none is named", why)
+	}
+}

@@ -53,7 +53,7 @@ func Find(v *view.View, u Use) (Right, string) {
 			why = reason
 		}
 	}
-	for _, a := range slices.Backward(v.Agreements()) {
+	for _, a := range slices.Backward(v.AgreementsOn(u.PolicyIndex)) {
 		t := a.Accept.Terms
 		group, asks := mayAsk(v, &t, u.Requester)
 		if a.Revoked || !asks || t.Holder != u.Holder || t.Policy != u.Policy ||

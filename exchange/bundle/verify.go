@@ -278,34 +278,14 @@ func (c *check) readEntries() error {
 		return e, nil
 	}
 	if err := errors.Join(into(read, c.h.Dataset, &c.dataset), into(read, c.h.Epoch, &c.epoch),
-		into(read, c.h.Policy, &c.policy), into(read, c.h.Agreement, &c.agreement)); err != nil {
+		into(read, c.h.Policy, &c.policy), into(read, c.h.Agreement, &c.agreement),
+		named(read, c.h.Batch, &c.batch), named(read, c.h.Next, &c.next), named(read, c.h.Group, &c.group)); err != nil {
 		return firstRefused(err)
 	}
 	if c.h.Scope != nil {
 		if err := into(read, *c.h.Scope, &c.scope); err != nil {
 			return err
 		}
-	}
-	if c.h.Batch != nil {
-		var batch entry.ReceiptsBatch
-		if err := into(read, *c.h.Batch, &batch); err != nil {
-			return err
-		}
-		c.batch = &batch
-	}
-	if c.h.Next != nil {
-		var next entry.DatasetEpoch
-		if err := into(read, *c.h.Next, &next); err != nil {
-			return err
-		}
-		c.next = &next
-	}
-	if c.h.Group != nil {
-		var group entry.GroupDefine
-		if err := into(read, *c.h.Group, &group); err != nil {
-			return err
-		}
-		c.group = &group
 	}
 	if used != len(c.b.Entries) {
 		return refuse(ReasonReference, "the bundle carries entries that the header does not name")
@@ -324,6 +304,15 @@ func into[T entry.Entry](read func(uint64) (entry.Entry, error), index uint64, t
 	}
 	*to = t
 	return nil
+}
+
+// named is into for an entry that a header may name or not.
+func named[T entry.Entry](read func(uint64) (entry.Entry, error), index *uint64, to **T) error {
+	if index == nil {
+		return nil
+	}
+	*to = new(T)
+	return into(read, *index, *to)
 }
 
 func firstRefused(err error) error {

@@ -58,7 +58,7 @@ var remedies = map[string]string{
 	CodeScopeKey:             "the register has lost the scope's key; it must close the scope and open another period",
 	CodeClaimed:              "a claim was made in this scope already; a person must decide what follows from that",
 	agreement.OtherScope:     "the agreement does not allow to claim under this program; offer one that does",
-	"no_agreement":           "no agreement lets this member ask this policy; offer one",
+	"no_agreement":           "no agreement in force lets this member ask this policy: none was granted, or it was revoked or withdrawn, or the member left its group; offer one",
 	"purpose_not_allowed":    "the agreement is for another purpose or legal basis",
 	"agreement_expired":      "the agreement has expired; offer a new one",
 	"disclosure_not_allowed": "a column was asked for that the agreement does not disclose",

@@ -84,6 +84,19 @@ func (v *View) Agreements() []Agreement {
 	return out
 }
 
+// AgreementsOn returns the acceptances whose terms name the policy.publish at index, in the order of the log, revoked ones too.
+func (v *View) AgreementsOn(policy uint64) []Agreement {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	var out []Agreement
+	for _, i := range v.log.granted[policy] {
+		if a, ok := v.log.accepts.at(i, v.size); ok {
+			out = append(out, Agreement{i, a, v.ended(v.log.revoked, i)})
+		}
+	}
+	return out
+}
+
 // Offer returns the offer at index if it is not withdrawn.
 func (v *View) Offer(index uint64) (entry.AgreementOffer, bool) {
 	v.log.mu.RLock()

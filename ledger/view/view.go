@@ -33,6 +33,7 @@ type Log struct {
 	rejects  facts[entry.AgreementReject]
 	groups   map[string]*facts[entry.GroupDefine]
 	accepted map[entry.Ref]uint64 // offer -> its acceptance
+	granted  map[uint64][]uint64  // policy.publish -> acceptances that are about it
 	revoked  map[uint64]uint64    // accept -> index of its first revoke
 	withdrew map[uint64]uint64    // offer -> index of its first withdraw
 	batches  facts[batch]
@@ -59,6 +60,7 @@ func NewApprovedLog(approved Approval) *Log {
 		policies: make(map[policyKey]fact[entry.PolicyPublish]),
 		retired:  make(map[policyKey]uint64),
 		accepted: make(map[entry.Ref]uint64),
+		granted:  make(map[uint64][]uint64),
 		revoked:  make(map[uint64]uint64),
 		withdrew: make(map[uint64]uint64),
 		scopes:   newScopes(),
@@ -112,6 +114,7 @@ func (l *Log) add(i uint64, e entry.Entry) bool {
 			return false
 		}
 		l.accepts.add(i, e)
+		l.granted[e.Terms.PolicyIndex] = append(l.granted[e.Terms.PolicyIndex], i)
 	case entry.AgreementReject:
 		l.rejects.add(i, e)
 	case entry.AgreementRevoke:

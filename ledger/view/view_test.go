@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/grille-gateway/grille/ledger/entry"
@@ -270,5 +271,59 @@ func TestLongLog(t *testing.T) {
 	}
 	if n := len(l.void); n != 0 {
 		t.Fatalf("%d entries are void", n)
+	}
+}
+
+// TestGroupsAsOf reads a group as of each size: a version counts if it is above the last that counts.
+func TestGroupsAsOf(t *testing.T) {
+	define := func(name string, version int, members ...string) entry.Entry {
+		return entry.GroupDefine{Group: name, Version: version, Members: members}
+	}
+	l := NewLog()
+	for _, e := range []entry.Entry{define("b", 1, "GOV/x"), define("b", 1), define("a", 5), define("b", 3, "GOV/x", "GOV/y"), define("b", 2)} {
+		l.Add(e)
+	}
+	for size, want := range map[uint64]struct {
+		version int
+		index   uint64
+		groups  string
+	}{1: {1, 0, "b"}, 2: {1, 0, "b"}, 3: {1, 0, "a b"}, 4: {3, 3, "a b"}, 5: {3, 3, "a b"}} {
+		v := l.At(size)
+		g, index, ok := v.Group("b")
+		if !ok || g.Version != want.version || index != want.index || strings.Join(v.Groups(), " ") != want.groups {
+			t.Errorf("below %d: version %d at %d, groups %v", size, g.Version, index, v.Groups())
+		}
+	}
+	if _, _, ok := l.At(0).Group("b"); ok || len(l.At(0).Groups()) != 0 {
+		t.Error("a group below 0")
+	}
+	if _, _, ok := l.At(5).Group("none"); ok {
+		t.Error("a group that nobody defined")
+	}
+	if g, _, _ := l.At(5).Group("b"); !g.Has("GOV/y") || g.Has("GOV/z") {
+		t.Errorf("members %v", g.Members)
+	}
+}
+
+// TestAgreementsOn compares the acceptances on each policy with all of them, as of each size.
+func TestAgreementsOn(t *testing.T) {
+	l := NewLog()
+	for i := range uint64(40) {
+		l.Add(entry.AgreementAccept{Offer: entry.Ref{Index: i / 2}, Terms: entry.Terms{PolicyIndex: i % 3}}) // every second is void
+		l.Add(entry.AgreementRevoke{Accept: i})
+	}
+	for size := range uint64(81) {
+		v := l.At(size)
+		for policy := range uint64(4) {
+			var want []Agreement
+			for _, a := range v.Agreements() {
+				if a.Accept.Terms.PolicyIndex == policy {
+					want = append(want, a)
+				}
+			}
+			if got := v.AgreementsOn(policy); !reflect.DeepEqual(got, want) {
+				t.Fatalf("below %d, policy %d: %+v, want %+v", size, policy, got, want)
+			}
+		}
 	}
 }

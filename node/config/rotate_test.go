@@ -3,12 +3,15 @@ package config
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/base64"
 	"errors"
 	"os"
+	"path/filepath"
 	"reflect"
 	"testing"
 
 	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/ledger/network/networktest"
 )
 
 // testGateway makes a folder with keys and a card, and the network of this one member.
@@ -288,4 +291,78 @@ func link(t *testing.T, prev, next *network.Configuration, keys Keys) *network.L
 		t.Fatal(err)
 	}
 	return &network.Link{Proposal: p, Votes: []network.Vote{v}, Handovers: []network.Handover{h}}
+}
+
+// TestApproversFollowTheLog: a card's approval rules are about one log. A rotated log key, and a folder that was made anew, begin with
+// the rule that held last.
+func TestApproversFollowTheLog(t *testing.T) {
+	f := Folder(t.TempDir())
+	if err := f.Create(); err != nil {
+		t.Fatal(err)
+	}
+	keys, _, err := EnsureKeys(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	card, err := network.NewCard("demo", keys.Member("demo", "GOV/tax", "Tax", "127.0.0.1:4433", true), keys.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(f.Card(), card.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var people []string
+	for _, name := range []string{"anna", "ben"} {
+		public, err := MakeApprover(filepath.Join(string(f), name+".key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		people = append(people, public)
+		if key, err := LoadApprover(filepath.Join(string(f), name+".key")); err != nil || base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey)) != public {
+			t.Errorf("an approver's key reads back as another: %v", err)
+		}
+	}
+	if _, err := MakeApprover(filepath.Join(string(f), "anna.key")); err == nil {
+		t.Error("a key was overwritten")
+	}
+	add := func(from uint64, number int, keys ...string) (network.Card, error) {
+		return RenewCard(f, func(m *network.Member) error { Approve(m, from, number, keys); return nil })
+	}
+	if _, err := add(4, 3, people...); err == nil {
+		t.Error("three of two approvers")
+	}
+	if _, err := add(4, 1, people[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := add(4, 2, people...); err != nil { // in the place of the one before: nobody has seen it
+		t.Fatal(err)
+	}
+	card, err = add(9, 1, people...)
+	if err != nil || len(card.Member.Approvers) != 2 || card.Member.Approvers[0].Number != 2 || card.Member.Approvers[1].From != 9 {
+		t.Fatalf("%+v, %v", card.Member.Approvers, err)
+	}
+	if _, err := add(7, 1, people...); err == nil {
+		t.Error("a rule that begins before the one before it")
+	}
+	lost, err := network.NewCard("demo", card.Member, keys.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := Rotate(f, nil, RoleLog)
+	if err != nil || len(next.Member.Approvers) != 1 || next.Member.Approvers[0].From != 0 || next.Member.Approvers[0].Number != 1 {
+		t.Errorf("after a rotation: %+v, %v", next.Member.Approvers, err)
+	}
+	inForce := networktest.Build(t, "demo", network.Params{}, lost)
+	fresh := Folder(t.TempDir())
+	if err := fresh.Create(); err != nil {
+		t.Fatal(err)
+	}
+	again, _, err := EnsureKeys(fresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := again.Member("demo", "GOV/tax", "Tax", "127.0.0.1:4433", true)
+	if err := Follow(&m, inForce); err != nil || len(m.Approvers) != 1 || m.Approvers[0].From != 0 {
+		t.Errorf("after keys were lost: %+v, %v", m.Approvers, err)
+	}
 }
