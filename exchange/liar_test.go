@@ -114,7 +114,7 @@ func (w *world) lieUnder(head ledger.Head, subject string, prove bool, change fu
 	return b
 }
 
-func (w *world) encode(b *bundle.Bundle) []byte {
+func (w *world) encode(b any) []byte {
 	w.t.Helper()
 	data, err := bundle.Encode(b)
 	w.check(err)

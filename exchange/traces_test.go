@@ -3,6 +3,7 @@ package exchange_test
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/grille-gateway/grille/exchange/bundle"
+	"github.com/grille-gateway/grille/exchange/holder"
 	"github.com/grille-gateway/grille/exchange/officer"
 	"github.com/grille-gateway/grille/exchange/receipt"
 	"github.com/grille-gateway/grille/exchange/trace"
@@ -491,4 +493,54 @@ func TestBrokenPromiseIsKeptFirst(t *testing.T) {
 	if len(list) != 1 || list[0].Broken != trace.BrokenMissed {
 		t.Errorf("%+v", list)
 	}
+}
+
+// TestOnlyTheRequesterComplains: whoever has a bundle has the promise in it, and only the member that asked may call it broken, after its
+// deadline. A complaint that comes early changes nothing, and the path is shown.
+func TestOnlyTheRequesterComplains(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.furnish(peopleCSV, 3, 20)
+	c := w.members[civil]
+	other := w.question("P-0002")
+	one, two := w.complaint(w.ask(w.question("P-0001")).ID), w.complaint(w.ask(other).ID)
+	var early *holder.RequestError
+	if _, err := c.holder.ReceiptPath(t.Context(), benefits, w.encode(one)); !errors.As(err, &early) || early.Code() != holder.CodeNotYet || c.holder.Broken() != 0 {
+		t.Errorf("an early complaint: %v, %d noted", err, c.holder.Broken())
+	}
+	w.allLogged(t, civil, benefits)
+	w.mu.Lock()
+	w.offset += time.Minute
+	w.mu.Unlock()
+	two.Promise = one.Promise // and the query of another
+	malformed := *one
+	malformed.Broken = &bundle.Signed{Body: "{}"}
+	for _, bad := range []struct {
+		from    string
+		request *bundle.ReceiptRequest
+	}{{health, one}, {benefits, two}, {benefits, &malformed}} {
+		var no *holder.RequestError
+		if _, err := c.holder.ReceiptPath(t.Context(), bad.from, w.encode(bad.request)); !errors.As(err, &no) || no.Code() != holder.CodeNotYours {
+			t.Errorf("%v", err)
+		}
+	}
+	if c.holder.Broken() != 0 {
+		t.Errorf("%d noted", c.holder.Broken())
+	}
+	for range 2 {
+		if _, err := c.holder.ReceiptPath(t.Context(), benefits, w.encode(one)); err != nil {
+			t.Error(err)
+		}
+	}
+	if c.holder.Broken() != 1 {
+		t.Errorf("%d noted", c.holder.Broken())
+	}
+}
+
+// complaint makes the request that says a promise was not kept.
+func (w *world) complaint(id string) *bundle.ReceiptRequest {
+	w.t.Helper()
+	var b bundle.Bundle
+	w.check(json.Unmarshal(w.bundle(id, false), &b))
+	return &bundle.ReceiptRequest{Promise: b.Promise, Broken: &b.Query}
 }

@@ -60,8 +60,13 @@ type ReceiptInclude struct {
 // A ReceiptRequest asks a holder for the path of a promised receipt: whoever has the promise may have it.
 type ReceiptRequest struct {
 	Promise Signed `json:"promise"`
-	Broken  bool   `json:"broken,omitempty"` // the asker noted the promise as not kept in time: the holder is to know
+	// Broken is the query that the promise is for, when its requester noted the promise as not kept in time: the holder is to know. Others
+	// who have the promise have no say in that.
+	Broken *Signed `json:"broken,omitempty"`
 }
+
+// MaxReceiptRequest bounds a ReceiptRequest in bytes: a promise, and a query as large as a request may be.
+const MaxReceiptRequest = 2 * MaxQuery
 
 // A Refusal is a signed no. It is receipted and promised like an answer.
 type Refusal struct {

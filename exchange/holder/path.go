@@ -12,7 +12,7 @@ import (
 // ReceiptPath shows that a promise of this member was kept. Before its batch is final it returns a RequestError to retry.
 func (h *Holder) ReceiptPath(_ context.Context, from string, request []byte) ([]byte, error) {
 	var r bundle.ReceiptRequest
-	if err := entry.DecodeStrict(request, bundle.MaxQuery, &r); err != nil {
+	if err := entry.DecodeStrict(request, bundle.MaxReceiptRequest, &r); err != nil {
 		return nil, requestError(CodeMalformed, false, "reading a receipt request: %w", err)
 	}
 	key, err := bundle.Key(h.opts.Config, h.opts.Member)
@@ -23,8 +23,8 @@ func (h *Holder) ReceiptPath(_ context.Context, from string, request []byte) ([]
 	if err := r.Promise.Open(key, bundle.LabelPromise, &p); err != nil {
 		return nil, requestError(CodeSignature, false, "this member did not sign that promise: %w", err)
 	}
-	if r.Broken {
-		if err := h.complain(from, &p); err != nil {
+	if r.Broken != nil {
+		if err := h.complain(from, &p, r.Broken); err != nil {
 			return nil, err
 		}
 	}

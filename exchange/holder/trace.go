@@ -230,11 +230,15 @@ func (h *Holder) replayBroken(payload []byte) error {
 	return nil
 }
 
-// complain takes a requester's word that a promise of this member was not kept in time: this member signed the promise, its deadline is
-// over. Each promise is noted once, whoever complains.
-func (h *Holder) complain(from string, p *receipt.Promise) error {
+// complain takes a requester's word that a promise of this member was not kept in time: this member signed the promise, it is for a query
+// of that requester, its deadline is over. Each promise is noted once. Before the deadline there is nothing to note, by this clock.
+func (h *Holder) complain(from string, p *receipt.Promise, query *bundle.Signed) error {
+	var q bundle.Query
+	if bundle.QueryDigest(query) != p.Query || query.Peek(&q) != nil || q.Requester != from { // whose signature was checked when it was answered
+		return requestError(CodeNotYours, false, "the promise is for another member's query")
+	}
 	if !h.opts.Now().After(receipt.Deadline(p.Beat, bundle.BeatLength(h.opts.Config))) {
-		return requestError(CodeNotYet, true, "the promise's deadline is not over")
+		return nil
 	}
 	return h.noteBroken(brokenRecord{p.Receipt, from, trace.BrokenReported}, "receipt promise broken by this member, says another")
 }

@@ -218,10 +218,13 @@ func (r *Requester) follow(ctx context.Context, a *asked, silent bool) error {
 }
 
 func (r *Requester) fetch(ctx context.Context, a *asked, p *receipt.Promise, index uint64, signed *bundle.Signed) error {
+	asks := &bundle.ReceiptRequest{Promise: *signed}
 	r.mu.Lock()
-	broken := a.missed || a.unproved
+	if a.missed || a.unproved {
+		asks.Broken = &a.sent.Query
+	}
 	r.mu.Unlock()
-	request, err := bundle.Encode(&bundle.ReceiptRequest{Promise: *signed, Broken: broken})
+	request, err := bundle.Encode(asks)
 	if err != nil {
 		return err
 	}

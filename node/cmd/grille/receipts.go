@@ -56,8 +56,8 @@ func (a *app) receiptsList() *cobra.Command {
 				broken = "true"
 			}
 			var list items[api.ReceiptSummary]
-			if err := client.get(cmd.Context(), "/v1/receipts"+query("role", q.Role, "peer", q.Peer, "policy", q.Policy, "outcome", q.Outcome,
-				"since", q.Since, "until", q.Until, "broken", broken, "limit", strconv.Itoa(q.Limit)), &list); err != nil {
+			if err := client.advise(client.Get(cmd.Context(), "/v1/receipts"+query("role", q.Role, "peer", q.Peer, "policy", q.Policy, "outcome", q.Outcome,
+				"since", q.Since, "until", q.Until, "broken", broken, "limit", strconv.Itoa(q.Limit)), &list)); err != nil {
 				return fmt.Errorf("listing receipts: %w", err)
 			}
 			return a.print(list.Items, func(w io.Writer) {
