@@ -350,6 +350,27 @@ func TestCasesResume(t *testing.T) {
 	}
 }
 
+// resign changes what the member signed, and signs and logs it again.
+func (w *world) resign(d *program.Document, change func(*program.Decision)) {
+	w.t.Helper()
+	var said program.Decision
+	w.check(d.Decision.Peek(&said))
+	change(&said)
+	var err error
+	d.Decision, err = bundle.Sign(w.members[benefits].query, program.LabelDecision, said)
+	w.check(err)
+	l := w.members[benefits].ledger
+	indexes, err := l.Append(w.t.Context(), entry.CaseDecision{Digest: d.Decision.Digest(program.LabelDecision).String(), Time: said.Decided})
+	w.check(err)
+	w.check(l.WaitFinal(w.t.Context(), indexes[0]))
+	head, _ := l.Final(w.config.Origin(benefits))
+	d.Checkpoint = string(head.Checkpoint)
+	d.Program, err = bundle.Include(l, head.Origin, d.Program.Index, head.Size)
+	w.check(err)
+	d.Logged, err = bundle.Include(l, head.Origin, indexes[0], head.Size)
+	w.check(err)
+}
+
 // TestLyingDecisions changes a decision document as its member could, or as anyone could, and wants each lie named.
 func TestLyingDecisions(t *testing.T) {
 	t.Parallel()
@@ -361,30 +382,11 @@ func TestLyingDecisions(t *testing.T) {
 	no, _ := o.shown(o.decide(couple("P-0002", "P-0004")).ID, -1)
 	other, err := program.DecodeDocument(no)
 	w.check(err)
-	key := w.members[benefits].query
-	// resign changes what the member signed, and signs and logs it again.
-	resign := func(d *program.Document, change func(*program.Decision)) {
-		var said program.Decision
-		w.check(d.Decision.Peek(&said))
-		change(&said)
-		d.Decision, err = bundle.Sign(key, program.LabelDecision, said)
-		w.check(err)
-		l := w.members[benefits].ledger
-		indexes, err := l.Append(t.Context(), entry.CaseDecision{Digest: d.Decision.Digest(program.LabelDecision).String(), Time: said.Decided})
-		w.check(err)
-		w.check(l.WaitFinal(t.Context(), indexes[0]))
-		head, _ := l.Final(w.config.Origin(benefits))
-		d.Checkpoint = string(head.Checkpoint)
-		d.Program, err = bundle.Include(l, head.Origin, d.Program.Index, head.Size)
-		w.check(err)
-		d.Logged, err = bundle.Include(l, head.Origin, indexes[0], head.Size)
-		w.check(err)
-	}
 	for name, c := range map[string]struct {
 		change func(d *program.Document)
 		want   program.Reason
 	}{
-		"nothing":            {func(d *program.Document) { resign(d, func(*program.Decision) {}) }, ""},
+		"nothing":            {func(d *program.Document) { w.resign(d, func(*program.Decision) {}) }, ""},
 		"version":            {func(d *program.Document) { d.Version = 2 }, program.ReasonEncoding},
 		"configuration":      {func(d *program.Document) { d.Configuration.Digest = strings.Repeat("0", 64) }, program.ReasonConfiguration},
 		"signature":          {func(d *program.Document) { d.Decision.Body = strings.Replace(d.Decision.Body, "true", "false", 1) }, program.ReasonSignature},
@@ -400,29 +402,29 @@ func TestLyingDecisions(t *testing.T) {
 		"evidence swapped": {func(d *program.Document) {
 			d.Evidence[0].Answer, d.Evidence[1].Answer = d.Evidence[1].Answer, d.Evidence[0].Answer
 		}, program.ReasonEvidence},
-		"granted otherwise": {func(d *program.Document) { resign(d, func(s *program.Decision) { s.Granted = false }) }, program.ReasonRule},
+		"granted otherwise": {func(d *program.Document) { w.resign(d, func(s *program.Decision) { s.Granted = false }) }, program.ReasonRule},
 		"verdict otherwise": {func(d *program.Document) {
-			resign(d, func(s *program.Decision) { s.Checks[0].Verdict = "not_satisfied" })
+			w.resign(d, func(s *program.Decision) { s.Checks[0].Verdict = "not_satisfied" })
 		}, program.ReasonEvidence},
-		"a check too few": {func(d *program.Document) { resign(d, func(s *program.Decision) { s.Checks = s.Checks[1:] }) }, program.ReasonChecks},
+		"a check too few": {func(d *program.Document) { w.resign(d, func(s *program.Decision) { s.Checks = s.Checks[1:] }) }, program.ReasonChecks},
 		"person, unasked": {func(d *program.Document) {
-			resign(d, func(s *program.Decision) {
+			w.resign(d, func(s *program.Decision) {
 				s.By, s.Officer, s.Reason, s.Granted = program.PersonDecided, "17", "x", false
 			})
 		}, program.ReasonRule},
 		"check hidden": {func(d *program.Document) {
 			d.Evidence = d.Evidence[1:]
-			resign(d, func(s *program.Decision) {
+			w.resign(d, func(s *program.Decision) {
 				s.Checks[0] = program.Finding{Check: "own", Outcome: program.OutcomeUnanswered}
 			})
 		}, program.ReasonRule},
-		"outcome":      {func(d *program.Document) { resign(d, func(s *program.Decision) { s.Checks[0].Outcome = "guessed" }) }, program.ReasonChecks},
-		"by":           {func(d *program.Document) { resign(d, func(s *program.Decision) { s.By = "dice" }) }, program.ReasonEncoding},
-		"no notice":    {func(d *program.Document) { resign(d, func(s *program.Decision) { s.Effective = s.Decided }) }, program.ReasonTimes},
-		"another case": {func(d *program.Document) { resign(d, func(s *program.Decision) { s.Case = strings.Repeat("0", 32) }) }, program.ReasonEvidence},
+		"outcome":      {func(d *program.Document) { w.resign(d, func(s *program.Decision) { s.Checks[0].Outcome = "guessed" }) }, program.ReasonChecks},
+		"by":           {func(d *program.Document) { w.resign(d, func(s *program.Decision) { s.By = "dice" }) }, program.ReasonEncoding},
+		"no notice":    {func(d *program.Document) { w.resign(d, func(s *program.Decision) { s.Effective = s.Decided }) }, program.ReasonTimes},
+		"another case": {func(d *program.Document) { w.resign(d, func(s *program.Decision) { s.Case = strings.Repeat("0", 32) }) }, program.ReasonEvidence},
 		"opened later": {func(d *program.Document) {
 			later := entry.FormatTime(w.now().Add(time.Hour))
-			resign(d, func(s *program.Decision) {
+			w.resign(d, func(s *program.Decision) {
 				s.Opened, s.Decided, s.Effective = later, later, entry.FormatTime(w.now().Add(15*24*time.Hour))
 			})
 		}, program.ReasonTimes},

@@ -55,11 +55,11 @@ func IncludeAll(log *ledger.Store, h *Header) ([]Entry, error) {
 // LabelEvidence begins what EvidenceDigest hashes.
 const LabelEvidence = "grille/v1/evidence"
 
-// EvidenceDigest identifies an answer with its evidence: all of a bundle but the opening, which is for the two parties alone, and the
-// receipt's path, which is there once the promise was kept.
+// EvidenceDigest identifies an answer with its evidence: all of a bundle but the opening, which is for the two parties alone, and what
+// is there later: the receipt's path and the claim's place.
 func (b *Bundle) EvidenceDigest() (receipt.Hash, error) {
 	bare := *b
-	bare.Opening, bare.Receipt = nil, nil
+	bare.Opening, bare.Receipt, bare.Claim = nil, nil, nil
 	data, err := Encode(&bare)
 	if err != nil {
 		return receipt.Hash{}, err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/grille-gateway/grille/circuits"
+	"github.com/grille-gateway/grille/exchange/bundle"
 	"github.com/grille-gateway/grille/exchange/receipt"
 	"github.com/grille-gateway/grille/ledger/entry"
 )
@@ -27,6 +28,8 @@ const (
 	OutcomeRejected   = "rejected"   // the holder's answer does not verify, with the reason
 	OutcomeUnanswered = "unanswered" // no reply within the check's time
 	OutcomeUnaskable  = "unaskable"  // the question cannot be asked any more: its policy was retired
+	OutcomeClaimed    = "claimed"    // the register refused: the claim was made before
+	OutcomeSpared     = "spared"     // the claim's check was not asked: the rule refuses, whatever its verdict
 )
 
 // A Finding is what came of one check. It names nobody.
@@ -36,7 +39,8 @@ type Finding struct {
 	Verdict  string        `json:"verdict,omitempty"`  // of an answer
 	Code     string        `json:"code,omitempty"`     // of a refusal or rejection
 	Query    string        `json:"query,omitempty"`    // query id
-	Evidence *receipt.Hash `json:"evidence,omitempty"` // of an answer: digest of its bundle without opening and receipt path
+	Evidence *receipt.Hash `json:"evidence,omitempty"` // of an answer: digest of its bundle without opening, receipt path and claim's place
+	Claim    string        `json:"claim,omitempty"`    // of a claim that is final: bundle.ClaimFirst or ClaimLater
 }
 
 // A Round is one decision of a case: the first one, or one after a contest.
@@ -88,13 +92,13 @@ type Timing struct {
 // State is where the case stands:
 //
 //	checking --all checks settled--> pending --entry final--> decided <--> contested
-//	   |                               ^                                      |
+//	   |                               ^ (a claim is final, and first)        |
 //	   `--a person is needed--> needs_review --review--+----------------------'
 func (c *Case) State() string {
 	switch {
 	case len(c.Findings) < len(c.Program.Checks):
 		return StateChecking
-	case len(c.Rounds) > 0 && !c.Rounds[len(c.Rounds)-1].Logged:
+	case len(c.Rounds) > 0 && !c.Rounds[len(c.Rounds)-1].Logged, c.claiming() != "":
 		return StatePending
 	case c.contested() != nil:
 		return StateContested
@@ -104,6 +108,17 @@ func (c *Case) State() string {
 		return StateReview
 	}
 	return StatePending
+}
+
+// claiming is the query whose claim is not final yet; "" if there is none.
+func (c *Case) claiming() string {
+	if c.Program.Scope == nil {
+		return ""
+	}
+	if f, ok := c.finding(c.Program.Scope.Check); ok && f.Verdict == circuits.Satisfied.String() && f.Claim == "" {
+		return f.Query
+	}
+	return ""
 }
 
 // contested is the contest that no decision has followed.
@@ -131,6 +146,7 @@ func reasons(p *Program, findings []Finding) []string {
 	}
 	for _, f := range findings {
 		switch {
+		case f.Outcome == OutcomeClaimed || f.Outcome == OutcomeSpared: // decisive: it is not granted
 		case f.Outcome != OutcomeAnswered && f.Code != "":
 			why = append(why, fmt.Sprintf("check %s is %s (%s)", f.Check, f.Outcome, f.Code))
 		case f.Outcome != OutcomeAnswered:
@@ -142,17 +158,44 @@ func reasons(p *Program, findings []Finding) []string {
 	return why
 }
 
-// granted applies the rule to findings that all have a verdict.
+// granted applies the rule to findings that all decide. What was claimed before, or cannot be granted whatever the claim's verdict, is
+// not granted.
 func granted(p *Program, findings []Finding) (bool, error) {
 	of := make(map[string]circuits.Verdict, len(findings))
+	claimed := false
 	for _, f := range findings {
+		if f.Outcome == OutcomeClaimed || f.Outcome == OutcomeSpared || f.Claim == bundle.ClaimLater {
+			claimed = claimed || f.Outcome != OutcomeSpared
+			of[f.Check] = circuits.Satisfied
+			continue
+		}
 		v, err := circuits.ParseVerdict(f.Verdict)
 		if err != nil {
 			return false, fmt.Errorf("applying the rule of %s to check %s: %w", p.Name, f.Check, err)
 		}
 		of[f.Check] = v
 	}
-	return p.Grants(of)
+	yes, err := p.Grants(of)
+	return yes && !claimed, err
+}
+
+// grantable reports whether anybody may grant: where the program has a scope, the case's claim must be final and first.
+func grantable(p *Program, findings []Finding) bool {
+	if p.Scope == nil {
+		return true
+	}
+	i := slices.IndexFunc(findings, func(f Finding) bool { return f.Check == p.Scope.Check })
+	return i >= 0 && findings[i].Outcome == OutcomeAnswered && findings[i].Claim == bundle.ClaimFirst
+}
+
+// spare reports whether the claim's check need not be asked, since the others decide that nothing is granted. Where a person will decide
+// it is asked: whoever may be granted something has claimed it.
+func spare(p *Program, others []Finding) (bool, error) {
+	if len(reasons(p, others)) > 0 {
+		return false, nil
+	}
+	yes, err := granted(p, append(slices.Clone(others), Finding{Check: p.Scope.Check, Outcome: OutcomeSpared}))
+	return !yes, err
 }
 
 // What a caller can mend.
@@ -161,6 +204,7 @@ var (
 	ErrReason      = errors.New("a reason of one line is needed")
 	ErrRounds      = errors.New("the case was contested as often as one can be")
 	ErrApplication = errors.New("this application was made with other subjects")
+	ErrClaimed     = errors.New("nothing can be granted without a first claim")
 	ErrSubjects    = errors.New("one subject id for each role is needed")
 )
 
@@ -178,7 +222,7 @@ func (c *Case) mayContest(reason string) error {
 }
 
 // mayReview reports why a person cannot decide.
-func (c *Case) mayReview(officer, reason string) error {
+func (c *Case) mayReview(yes bool, officer, reason string) error {
 	switch state := c.State(); {
 	case !line(reason, MaxReason):
 		return fmt.Errorf("deciding as a person: reason of 1 to %d bytes: %w", MaxReason, ErrReason)
@@ -186,6 +230,8 @@ func (c *Case) mayReview(officer, reason string) error {
 		return fmt.Errorf("deciding as a person: officer's reference of 1 to %d bytes: %w", MaxOfficer, ErrReason)
 	case state != StateReview && state != StateContested:
 		return fmt.Errorf("deciding as a person: it is %s, neither %s nor %s: %w", state, StateReview, StateContested, ErrState)
+	case yes && !grantable(c.Program, c.Findings):
+		return fmt.Errorf("deciding as a person: apply again, if there is reason to: %w", ErrClaimed)
 	}
 	return nil
 }
@@ -212,6 +258,20 @@ func (c *Case) settle(f Finding) error {
 	}
 	c.Findings = append(slices.Clone(c.Findings), f) // copies of the case share the old one
 	slices.SortFunc(c.Findings, func(a, b Finding) int { return order(a.Check) - order(b.Check) })
+	return nil
+}
+
+// place takes where the case's claim stands.
+func (c *Case) place(state string) error {
+	if c.claiming() == "" || state != bundle.ClaimFirst && state != bundle.ClaimLater {
+		return fmt.Errorf("placing a claim: %w", ErrState)
+	}
+	c.Findings = slices.Clone(c.Findings)
+	for i := range c.Findings {
+		if c.Findings[i].Check == c.Program.Scope.Check {
+			c.Findings[i].Claim = state
+		}
+	}
 	return nil
 }
 

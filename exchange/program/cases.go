@@ -30,6 +30,8 @@ type Asker interface {
 	Resend(ctx context.Context, id string) (*requester.Result, error)
 	// ByCase finds the query with a case reference.
 	ByCase(reference string) (id string, ok bool)
+	// WaitClaim waits until a query's claim is final, or ctx ends.
+	WaitClaim(ctx context.Context, id string) (*requester.Claim, error)
 	// Bundle returns the evidence of an answer.
 	Bundle(id string, opening bool) ([]byte, error)
 }
@@ -234,8 +236,17 @@ func (c *Cases) open(p *Program, published entry.ProgramPublish, index uint64, a
 
 // question is what a check asks about this case.
 func (f *file) question(k Check) requester.Question {
-	return requester.Question{Holder: k.Holder, Policy: k.Policy, PolicyVersion: k.Version, Subject: f.subjects[k.Subject], Purpose: k.Purpose,
+	q := requester.Question{Holder: k.Holder, Policy: k.Policy, PolicyVersion: k.Version, Subject: f.subjects[k.Subject], Purpose: k.Purpose,
 		LegalBasis: k.LegalBasis, Case: f.Reference(k.Name), MaxAge: k.MaxAge, Life: k.Timeout}
+	if s := f.Program.Scope; s != nil && s.Check == k.Name {
+		q.Scope = f.Program.scope()
+	}
+	return q
+}
+
+// scope is where the program's claims are made.
+func (p *Program) scope() *bundle.Scope {
+	return &bundle.Scope{Program: p.Name, Period: p.Scope.Period}
 }
 
 // copy is a case as it stands, for others to read.

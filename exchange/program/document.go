@@ -37,6 +37,7 @@ type Program struct {
 	Checks  []Check
 	Notice  time.Duration // from a decision to its effect
 	Review  bool          // a person decides each case
+	Scope   *Scope        // what it grants can be claimed once in; nil: nowhere
 	Source  string        // the document
 
 	rule *rule
@@ -55,6 +56,17 @@ type Check struct {
 	Subject    string        // role: whom of an application the question is about
 }
 
+// A Scope says that a satisfied answer to one check is a claim, which can be made once in a period. The check's holder keeps the register.
+type Scope struct {
+	Check  string
+	Period string
+}
+
+type documentScope struct {
+	Check  string `yaml:"check"`
+	Period string `yaml:"period"`
+}
+
 type document struct {
 	Program    string          `yaml:"program"`
 	Version    int             `yaml:"version"`
@@ -65,6 +77,7 @@ type document struct {
 	Rule       string          `yaml:"rule"`
 	Notice     string          `yaml:"notice"`
 	Review     bool            `yaml:"review"`
+	Scope      *documentScope  `yaml:"scope"`
 }
 
 type documentCheck struct {
@@ -92,6 +105,7 @@ type documentCheck struct {
 //	rule: aged == satisfied && poor != not_satisfied
 //	notice: 14d      # optional: from the decision to its effect
 //	review: false    # optional: a person decides each case
+//	scope: {check: aged, period: 2026}  # optional: the check is asked last, and claims in the program's scope of that period, once
 //
 // Durations are whole numbers with s, m, h or d. Unknown and repeated names are refused. Errors wrap ErrProgram and name line
 // and column; those in the rule, its line and column in the document.
@@ -110,6 +124,9 @@ func Parse(data []byte) (*Program, error) {
 	if err == nil {
 		p.Source = string(data)
 		p.rule, err = compile(d.Rule, p.Checks)
+	}
+	if err == nil && p.Scope != nil && !p.claims() {
+		err = faultf("$.rule", "rule: grants without check %s being satisfied, which is the claim", p.Scope.Check)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading a program: %w: %w", ErrProgram, locate(data, err))
@@ -190,6 +207,15 @@ func (d *document) convert() (*Program, error) {
 		}
 		seen[check.Name] = true
 		p.Checks = append(p.Checks, check)
+	}
+	if d.Scope == nil {
+		return p, nil
+	}
+	switch p.Scope = (*Scope)(d.Scope); {
+	case !seen[p.Scope.Check]:
+		return nil, faultf("$.scope.check", "scope: check must be the name of a check, whose holder keeps the register")
+	case !entry.Name(p.Scope.Period):
+		return nil, faultf("$.scope.period", "scope: period must be 1 to %d of a-z 0-9 . _ - and begin with a letter or digit", entry.MaxName)
 	}
 	return p, nil
 }

@@ -105,6 +105,11 @@ func TestParseRefuses(t *testing.T) {
 		"rule too long":      {"rule: aged ==", "rule: " + strings.Repeat("aged == satisfied && ", 300) + "aged ==", "rule:"},
 		"rule too deep":      {"rule: aged == satisfied &&", "rule: " + strings.Repeat("(", 60) + "aged == satisfied" + strings.Repeat(")", 60) + "&&", "rule:"},
 		"rule too large":     {"rule: aged ==", "rule: aged in [" + strings.Repeat("aged,", 600) + "aged] && aged ==", "rule:"},
+		"scope, no check":    {"notice: 14d", "scope: {check: born, period: 2026}", "line 11, column 16: scope: check"},
+		"scope, no period":   {"notice: 14d", "scope: {check: aged}", "line 11, column 8: scope: period"},
+		"scope, period":      {"notice: 14d", "scope: {check: aged, period: \"20 26\"}", "line 11, column 30: scope: period"},
+		"scope, field":       {"notice: 14d", "scope: {check: aged, period: 2026, key: 1}", "key"},
+		"scope, unclaimed":   {"notice: 14d", "scope: {check: poor, period: 2026}", "line 10, column 7: rule: grants without check poor"},
 		"at_least of none":   {"rule: aged ==", "rule: at_least(1) && aged ==", "rule: found no matching overload"},
 	} {
 		text := strings.Replace(fuel, c.old, c.new, 1)
@@ -168,6 +173,7 @@ func many(n int) string {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(fuel))
 	f.Add([]byte(many(3)))
+	f.Add([]byte(strings.Replace(fuel, "notice: 14d", "scope: {check: aged, period: 2026}", 1)))
 	f.Add([]byte("program: &a x\nversion: *a\n"))
 	f.Add([]byte("rule: |\n  a ==\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -13,6 +13,7 @@ import (
 const (
 	KindOpened    = "program.opened"    // an application, before its first check is asked
 	KindFound     = "program.found"     // what came of a check
+	KindClaimed   = "program.claimed"   // where a claim stands, once it is final
 	KindDecided   = "program.decided"   // a signed decision, before its entry is appended
 	KindLogged    = "program.logged"    // the entry is final
 	KindContested = "program.contested" // an objection
@@ -30,6 +31,11 @@ type openedRecord struct {
 type foundRecord struct {
 	Case    string  `json:"case"`
 	Finding Finding `json:"finding"`
+}
+
+type claimedRecord struct {
+	Case  string `json:"case"`
+	State string `json:"state"`
 }
 
 type decidedRecord struct {
@@ -137,6 +143,9 @@ func (c *Cases) replay(kind string, payload []byte) error {
 	case KindFound:
 		r, err := decode[foundRecord](payload)
 		return c.with(r.Case, err, func(f *file) error { return f.settle(r.Finding) })
+	case KindClaimed:
+		r, err := decode[claimedRecord](payload)
+		return c.with(r.Case, err, func(f *file) error { return f.place(r.State) })
 	case KindDecided:
 		r, err := decode[decidedRecord](payload)
 		return c.with(r.Case, err, func(f *file) error { return f.decide(r.Signed) })

@@ -187,6 +187,27 @@ func (p *Program) Tabulate() (Table, error) {
 	return table, nil
 }
 
+// claims reports whether the rule grants only where the scope's check is satisfied.
+func (p *Program) claims() bool {
+	n, of := len(p.Checks), map[string]circuits.Verdict{}
+	size := 1
+	for range n {
+		size *= 3
+	}
+	for i := range size {
+		for k, rest := 0, i; k < n; k, rest = k+1, rest/3 {
+			of[p.Checks[k].Name] = verdicts[rest%3]
+		}
+		if of[p.Scope.Check] == circuits.Satisfied {
+			continue
+		}
+		if yes, err := p.Grants(of); yes || err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // matters reports whether the digit of that weight ever changes the result.
 func matters(results []bool, step, base int) bool {
 	for i, r := range results {

@@ -11,6 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/grille-gateway/grille/exchange/bundle"
+	"github.com/grille-gateway/grille/exchange/holder"
 	"github.com/grille-gateway/grille/exchange/receipt"
 	"github.com/grille-gateway/grille/exchange/requester"
 	"github.com/grille-gateway/grille/ledger/entry"
@@ -46,18 +47,7 @@ func (c *Cases) begin(f *file) {
 
 // advance settles the checks of a case, all at once, and decides it if the rule may.
 func (c *Cases) advance(ctx context.Context, f *file) error {
-	c.mu.Lock()
-	open := f.copy()
-	c.mu.Unlock()
-	var checks sync.WaitGroup
-	errs := make([]error, len(open.Program.Checks))
-	for i, k := range open.Program.Checks {
-		if _, settled := open.finding(k.Name); !settled {
-			checks.Go(func() { errs[i] = c.check(ctx, f, k) })
-		}
-	}
-	checks.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err := c.settle(ctx, f); err != nil {
 		return err
 	}
 	release, err := c.take(ctx, f)
@@ -65,9 +55,7 @@ func (c *Cases) advance(ctx context.Context, f *file) error {
 		return err
 	}
 	defer release()
-	c.mu.Lock()
-	now := f.copy()
-	c.mu.Unlock()
+	now := c.now(f)
 	if now.State() != StatePending {
 		return nil
 	}
@@ -81,6 +69,65 @@ func (c *Cases) advance(ctx context.Context, f *file) error {
 		}
 	}
 	return c.publish(ctx, f)
+}
+
+// settle settles the checks that are open, all at once; then the claim, if the program has a scope: nobody claims what the others refuse.
+func (c *Cases) settle(ctx context.Context, f *file) error {
+	open := c.now(f)
+	var checks sync.WaitGroup
+	errs := make([]error, len(open.Program.Checks))
+	last := -1
+	for i, k := range open.Program.Checks {
+		if _, settled := open.finding(k.Name); settled {
+			continue
+		}
+		if s := open.Program.Scope; s != nil && s.Check == k.Name {
+			last = i
+			continue
+		}
+		checks.Go(func() { errs[i] = c.check(ctx, f, k) })
+	}
+	checks.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if last >= 0 {
+		if err := c.claim(ctx, f, open.Program.Checks[last]); err != nil {
+			return err
+		}
+	}
+	query := c.now(f).claiming()
+	if query == "" {
+		return nil
+	}
+	claim, err := c.opts.Asker.WaitClaim(ctx, query)
+	if err != nil || ctx.Err() != nil {
+		return errors.Join(err, ctx.Err())
+	}
+	return c.keep(f, KindClaimed, claimedRecord{f.ID, claim.State}, func() error { return f.place(claim.State) })
+}
+
+// claim asks the check that claims, unless it was asked or nothing can be granted.
+func (c *Cases) claim(ctx context.Context, f *file, k Check) error {
+	now := c.now(f)
+	if _, asked := c.opts.Asker.ByCase(now.Reference(k.Name)); !asked {
+		spared, err := spare(now.Program, now.Findings)
+		if err != nil {
+			return err
+		}
+		if spared {
+			found := Finding{Check: k.Name, Outcome: OutcomeSpared}
+			return c.keep(f, KindFound, foundRecord{f.ID, found}, func() error { return f.settle(found) })
+		}
+	}
+	return c.check(ctx, f, k)
+}
+
+// now is a case as it stands.
+func (c *Cases) now(f *file) *Case {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return f.copy()
 }
 
 // take waits for the case's token.
@@ -168,6 +215,8 @@ func (c *Cases) finding(k Check, result *requester.Result, err error) (Finding, 
 		return found, fmt.Errorf("check %s: %w", k.Name, err)
 	case result.Rejected != "":
 		found.Outcome, found.Code = OutcomeRejected, result.Rejected
+	case result.Refusal == holder.CodeClaimed && result.Scope != nil:
+		found.Outcome = OutcomeClaimed
 	case result.Refusal != "":
 		found.Outcome, found.Code = OutcomeRefused, result.Refusal
 	case result.Report == nil:
@@ -280,7 +329,7 @@ func (c *Cases) Review(ctx context.Context, id string, yes bool, officer, reason
 		return nil, err
 	}
 	c.mu.Lock()
-	err = f.mayReview(officer, reason)
+	err = f.mayReview(yes, officer, reason)
 	c.mu.Unlock()
 	if err == nil {
 		err = c.decide(f, yes, Round{By: PersonDecided, Officer: officer, Reason: reason})

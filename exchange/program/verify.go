@@ -194,6 +194,10 @@ func (c *verification) checks() error {
 				return refuse(ReasonChecks, "check %s: an answer has evidence and no code", f.Check)
 			}
 			answered = append(answered, f.Check)
+		case OutcomeClaimed, OutcomeSpared:
+			if f.Evidence != nil || f.Verdict != "" || c.program.Scope == nil || c.program.Scope.Check != f.Check {
+				return refuse(ReasonChecks, "check %s: it claims nothing", f.Check)
+			}
 		case OutcomeRefused, OutcomeRejected, OutcomeUnanswered, OutcomeUnaskable:
 			if f.Evidence != nil || f.Verdict != "" {
 				return refuse(ReasonChecks, "check %s: no answer has no verdict", f.Check)
@@ -260,7 +264,27 @@ func (c *verification) answer(k Check, f Finding, b *bundle.Bundle) error {
 	if report.Verdict.String() != f.Verdict {
 		return fmt.Errorf("the answer has another verdict: %w", bundle.ErrEncoding)
 	}
+	if err := c.claimed(k, f, &q, report.Claim); err != nil {
+		return err
+	}
 	c.report.Answers = append(c.report.Answers, report)
+	return nil
+}
+
+// claimed checks that the answer to the scope's check, and no other, claims; and that a first claim has a place.
+func (c *verification) claimed(k Check, f Finding, q *bundle.Query, shown string) error {
+	if s := c.program.Scope; s == nil || s.Check != k.Name {
+		if q.Scope != nil || f.Claim != "" {
+			return fmt.Errorf("the answer claims: %w", bundle.ErrEncoding)
+		}
+		return nil
+	}
+	if q.Scope == nil || *q.Scope != *c.program.scope() {
+		return fmt.Errorf("the answer claims in another scope: %w", bundle.ErrEncoding)
+	}
+	if f.Claim == bundle.ClaimFirst && shown != bundle.ClaimFinal && shown != bundle.ClaimFirst {
+		return fmt.Errorf("the claim is not shown to be final: %w", bundle.ErrEncoding)
+	}
 	return nil
 }
 
@@ -292,6 +316,9 @@ func (c *verification) times() error {
 
 // rule checks who had to decide, and that the rule gives this result where it decided.
 func (c *verification) rule() error {
+	if c.decision.Granted && !grantable(c.program, c.decision.Checks) {
+		return refuse(ReasonRule, "nothing can be granted without a first claim")
+	}
 	c.report.Reviews = reasons(c.program, c.decision.Checks)
 	if c.decision.By == PersonDecided {
 		if len(c.report.Reviews) == 0 && c.decision.Contest == nil {

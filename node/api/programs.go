@@ -43,6 +43,7 @@ type ProgramDocument struct {
 	Roles         []string       `json:"roles" doc:"Whose subject ids an application names"`
 	Checks        []ProgramCheck `json:"checks"`
 	Review        bool           `json:"review" doc:"A person decides each case"`
+	Scope         string         `json:"scope,omitempty" doc:"Check and period of its claims"`
 	NoticeSeconds int64          `json:"notice_seconds" doc:"From a decision to its effect"`
 	Combinations  int            `json:"combinations" doc:"Of satisfied, not_satisfied and no_record over all checks"`
 	Granted       int            `json:"granted" doc:"Of them, those that the rule grants"`
@@ -95,10 +96,11 @@ type Case struct {
 // Finding is what came of one check.
 type Finding struct {
 	Check   string `json:"check"`
-	Outcome string `json:"outcome" enum:"answered,refused,rejected,unanswered,unaskable"`
+	Outcome string `json:"outcome" enum:"answered,refused,rejected,unanswered,unaskable,claimed,spared"`
 	Verdict string `json:"verdict,omitempty"`
 	Code    string `json:"code,omitempty" doc:"Of a refusal or rejection"`
 	Query   string `json:"query_id,omitempty"`
+	Claim   string `json:"claim,omitempty" enum:"first,later" doc:"Of a claim that is final; without it nothing is granted"`
 }
 
 // Decision is one decision of a case.

@@ -66,6 +66,9 @@ func (g *Gateway) Program(member, name string, version int) (*api.ProgramDocumen
 	d := &api.ProgramDocument{Program: describeProgram(member, *found), Roles: p.Roles(), Review: p.Review,
 		NoticeSeconds: int64(p.Notice / time.Second), Combinations: table.Combinations, Granted: table.Granted, Warnings: table.Warnings(),
 		Source: p.Source}
+	if p.Scope != nil {
+		d.Scope = p.Scope.Check + ", " + p.Scope.Period
+	}
 	for _, k := range p.Checks {
 		d.Checks = append(d.Checks, api.ProgramCheck{Name: k.Name, Holder: k.Holder, Policy: k.Policy, Version: k.Version, Subject: k.Subject})
 	}
@@ -139,6 +142,8 @@ func (g *Gateway) decided(index uint64, err error) (api.Published, error) {
 		return conflict("application")
 	case errors.Is(err, program.ErrState), errors.Is(err, program.ErrRounds):
 		return conflict("case_state")
+	case errors.Is(err, program.ErrClaimed):
+		return conflict("claimed")
 	case errors.Is(err, program.ErrNotFinal):
 		return conflict("not_final")
 	}
@@ -208,7 +213,7 @@ func describeCase(c *program.Case) *api.Case {
 	out := &api.Case{ID: c.ID, Program: c.Program.Name, Version: c.Program.Version, Application: c.Application, State: c.State(),
 		Opened: entry.FormatTime(c.Opened), Checks: []api.Finding{}, Reasons: c.Reasons(), Decisions: []api.Decision{}}
 	for _, f := range c.Findings {
-		out.Checks = append(out.Checks, api.Finding{Check: f.Check, Outcome: f.Outcome, Verdict: f.Verdict, Code: f.Code, Query: f.Query})
+		out.Checks = append(out.Checks, api.Finding{Check: f.Check, Outcome: f.Outcome, Verdict: f.Verdict, Code: f.Code, Query: f.Query, Claim: f.Claim})
 	}
 	for _, r := range c.Rounds {
 		out.Decisions = append(out.Decisions, api.Decision{Granted: r.Granted, By: r.By, Officer: r.Officer, Reason: r.Reason,

@@ -91,6 +91,9 @@ func (a *app) printDecision(v *bundle.Verifier, r *program.Report, kind string) 
 			if f.Outcome != program.OutcomeAnswered {
 				what = f.Outcome + " " + f.Code
 			}
+			if f.Claim != "" {
+				what += ", claim " + f.Claim
+			}
 			pairs = append(pairs, "check "+f.Check, what)
 		}
 		for _, why := range r.Reviews {

@@ -98,7 +98,7 @@ func (a *app) programShow() *cobra.Command {
 				return hint(fmt.Errorf("showing a program: %w", err), "grille program list")
 			}
 			return a.print(p, func(w io.Writer) {
-				facts(w, "decided by", p.Member, "published", p.Time, "subjects", strings.Join(p.Roles, ", "), "rule",
+				facts(w, "decided by", p.Member, "published", p.Time, "subjects", strings.Join(p.Roles, ", "), "claimed once", p.Scope, "rule",
 					fmt.Sprintf("grants %d of %d combinations of verdicts", p.Granted, p.Combinations))
 				warn(w, p.Warnings)
 				fmt.Fprintf(w, "\n%s", p.Source)
@@ -225,6 +225,9 @@ func printCase(w io.Writer, c api.Case) {
 		what := f.Verdict
 		if what == "" {
 			what = strings.TrimSpace(f.Outcome + " " + f.Code)
+		}
+		if f.Claim != "" {
+			what += ", claim " + f.Claim
 		}
 		pairs = append(pairs, "check "+f.Check, what)
 	}
