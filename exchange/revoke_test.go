@@ -17,7 +17,8 @@ import (
 // slowJournal is a member's journal on a slow disk, which knows what each frame says. A frame is noted once it is on disk.
 type slowJournal struct {
 	receipt.Journal
-	m *member
+	m     *member
+	begun chan struct{} // if not nil, is told when a frame begins its way to the disk
 
 	mu     sync.Mutex
 	frames []written
@@ -29,6 +30,10 @@ type written struct {
 }
 
 func (j *slowJournal) Append(frame []byte) error {
+	select {
+	case j.begun <- struct{}{}:
+	default:
+	}
 	time.Sleep(400 * time.Millisecond) // the moment in which a revocation could slip in: longer than one takes
 	if err := j.Journal.Append(frame); err != nil {
 		return err
@@ -128,6 +133,50 @@ func TestRevokeUnderLoad(t *testing.T) {
 		t.Errorf("receipts %v for outcomes %v", logged, told)
 	case c.holder.Used(accept) != told["answered"]:
 		t.Errorf("%d charged for %d answers", c.holder.Used(accept), told["answered"])
+	}
+}
+
+// TestRevokeAndSecondClaim revokes a right while one claim is on its way to the disk and a second one for the same person waits for what
+// comes of it. That somebody claimed is told, and charged, under a right only: after the revocation it is not.
+func TestRevokeAndSecondClaim(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.scoped(10, 100, "2026")
+	accept := w.agreement()
+	c := w.members[civil]
+	c.halt()
+	journal := &slowJournal{m: c, begun: make(chan struct{}, 1)}
+	c.appending = func(j receipt.Journal) receipt.Journal { journal.Journal = j; return journal }
+	c.start()
+	w.eventually("the holder's head is fresh", func() bool { _, ok := c.ledger.Final(w.config.Origin(civil)); return ok })
+	outcomes := make(chan string, 2)
+	for range 2 {
+		request := w.request(w.claiming("P-0001", "2026"), nil)
+		go func() {
+			got, err := outcome(c.holder.Answer(t.Context(), benefits, request))
+			if err != nil {
+				t.Error(err)
+			}
+			outcomes <- got
+		}()
+	}
+	<-journal.begun
+	if _, err := c.holder.Revoke(t.Context(), accept, "ended"); err != nil {
+		t.Fatal(err)
+	}
+	before := len(journal.all())
+	told := map[string]int{<-outcomes: 1}
+	told[<-outcomes]++
+	if told["answered"] != 1 || told[holder.CodeWithdrawn] != 1 {
+		t.Errorf("%v", told)
+	}
+	for _, f := range journal.all()[before:] {
+		if f.agreement != nil {
+			t.Errorf("%s was receipted under an agreement after Revoke had returned", f.outcome)
+		}
+	}
+	if used := c.holder.Used(accept); used != 1 {
+		t.Errorf("%d charged for one answer", used)
 	}
 }
 

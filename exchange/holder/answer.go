@@ -132,13 +132,15 @@ func (h *Holder) decide(ctx context.Context, j *job) ([]byte, error) {
 	}
 	var reply []byte
 	if err == nil {
-		reply, err = h.conclude(j)
+		reply, err = h.conclude(j, h.recordAnswer)
 	}
-	if no := (*refusal)(nil); errors.As(err, &no) {
+	no := (*refusal)(nil)
+	if errors.As(err, &no) && no.code == CodeClaimed { // which tells that somebody claimed: it takes a right, and costs what an answer costs
+		reply, err = h.conclude(j, func(j *job) ([]byte, error) { return h.recordRefusal(j, CodeClaimed) })
+	}
+	if errors.As(err, &no) {
 		h.unreserve(j)
-		if no.code != CodeClaimed { // which tells that somebody claimed: it costs what an answer costs
-			h.release(j)
-		}
+		h.release(j)
 		reply, err = h.recordRefusal(j, no.code)
 	}
 	if err != nil {
@@ -150,14 +152,14 @@ func (h *Holder) decide(ctx context.Context, j *job) ([]byte, error) {
 	return reply, nil
 }
 
-// conclude rechecks the right and records the answer, with no revocation in between.
-func (h *Holder) conclude(j *job) ([]byte, error) {
+// conclude rechecks the right and records what is charged to it, with no revocation in between.
+func (h *Holder) conclude(j *job, record func(*job) ([]byte, error)) ([]byte, error) {
 	h.ending.RLock()
 	defer h.ending.RUnlock()
 	if err := h.recheck(j); err != nil {
 		return nil, err
 	}
-	return h.recordAnswer(j)
+	return record(j)
 }
 
 func (h *Holder) release(j *job) {

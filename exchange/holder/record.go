@@ -40,7 +40,7 @@ func (h *Holder) recordAnswer(j *job) ([]byte, error) {
 	})
 }
 
-// recordRefusal signs a no and records it like an answer. Nothing is charged.
+// recordRefusal signs a no and records it like an answer. What is still charged stays so.
 func (h *Holder) recordRefusal(j *job, code string) ([]byte, error) {
 	h.mu.Lock()
 	now := h.now
