@@ -98,6 +98,7 @@ type Record struct {
 
 	query   bundle.Query
 	promise receipt.Promise
+	late    bool // Verify found that the batch says itself that it was made after the deadline
 }
 
 // Asked is a requester's receipt of having asked, under a batch of its own log.

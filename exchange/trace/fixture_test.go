@@ -37,11 +37,13 @@ type exchanged struct {
 	config *network.Configuration
 	sides  map[string]*File // receipts files by member, unsigned
 	person *File            // the holder's subject file, unsigned
+	// batched is when the batches say that they were made.
+	batched time.Time
 }
 
 func newExchanged(tb testing.TB) *exchanged {
 	tb.Helper()
-	x := &exchanged{tb: tb, sides: map[string]*File{}}
+	x := &exchanged{tb: tb, sides: map[string]*File{}, batched: made.Add(-9 * time.Minute)}
 	var cards []network.Card
 	for i, name := range []string{holder, requester} {
 		cards = append(cards, keys.Card(tb, instance, keys.Member(instance, name, []string{"127.0.0.1:4401", "127.0.0.1:4402"}[i], true)))
@@ -152,7 +154,7 @@ func (x *exchanged) log(member string, root receipt.Hash) Log {
 	x.tb.Helper()
 	first, err := entry.Encode(entry.ReceiptsBatch{Beat: beatNow - 1, Root: receipt.Sum("an idle beat").String(), Time: entry.FormatTime(made.Add(-10 * time.Minute))})
 	x.check(err)
-	batch, err := entry.Encode(entry.ReceiptsBatch{Beat: beatNow, Root: root.String(), Time: entry.FormatTime(made.Add(-9 * time.Minute))})
+	batch, err := entry.Encode(entry.ReceiptsBatch{Beat: beatNow, Root: root.String(), Time: entry.FormatTime(x.batched)})
 	x.check(err)
 	before := tlog.RecordHash(first)
 	head := tlog.Tree{N: 2, Hash: tlog.NodeHash(before, tlog.RecordHash(batch))}

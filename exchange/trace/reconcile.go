@@ -146,7 +146,7 @@ func (r *Reconciliation) compare(mine *Record, theirs []*Record, late time.Time)
 	}
 	if p != nil {
 		kept := mine.Path != nil || matched >= 0 && theirs[matched].Path != nil
-		if mine.Broken != "" || !kept && overdue(p, late) {
+		if mine.late || matched >= 0 && theirs[matched].late || mine.Broken != "" || !kept && overdue(p, late) {
 			var h *Record
 			if matched >= 0 {
 				h = theirs[matched]

@@ -31,6 +31,7 @@ type Report struct {
 // book is the verified part of one log: the roots of its batches.
 type book struct {
 	roots  map[uint64]receipt.Hash
+	made   map[uint64]time.Time // when each batch says that it was made
 	median time.Time
 	used   map[uint64]bool
 }
@@ -39,6 +40,7 @@ type book struct {
 type verifying struct {
 	configurations []*network.Configuration
 	file           *File
+	latest         time.Time        // of what a file made then may hold: one that is dated back would have what it leaves out pass for later
 	books          map[string]*book // by origin
 	report         Report
 }
@@ -63,9 +65,11 @@ func Verify(configurations []*network.Configuration, data []byte) (*Report, erro
 // form checks what needs no key.
 func (v *verifying) form() error {
 	f := v.file
-	if _, err := entry.ParseTime(f.Made); err != nil {
+	made, err := entry.ParseTime(f.Made)
+	if err != nil {
 		return err
 	}
+	v.latest = made.Add(bundle.Window(v.configurations[0]))
 	for _, at := range []string{f.Since, f.Until} {
 		if _, err := entry.ParseTime(at); at != "" && err != nil {
 			return err
@@ -83,6 +87,9 @@ func (v *verifying) form() error {
 		}
 		if !f.covers(r) {
 			return errors.New("a record is outside of what the file says it is about")
+		}
+		if issued, err := entry.ParseTime(r.query.Issued); err != nil || issued.After(v.latest) {
+			return errors.New("a query was issued after the file says it was made")
 		}
 	}
 	return nil
@@ -141,7 +148,10 @@ func (v *verifying) batches(log *Log) (*book, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &book{roots: map[uint64]receipt.Hash{}, median: median, used: map[uint64]bool{}}
+	if median.After(v.latest) {
+		return nil, errors.New("a head was cosigned after the file says it was made")
+	}
+	b := &book{roots: map[uint64]receipt.Hash{}, made: map[uint64]time.Time{}, median: median, used: map[uint64]bool{}}
 	for i := range log.Batches {
 		e := &log.Batches[i]
 		if i > 0 && e.Index <= log.Batches[i-1].Index {
@@ -166,6 +176,9 @@ func (v *verifying) batches(log *Log) (*book, error) {
 			return nil, err
 		}
 		b.roots[batch.Beat] = root
+		if b.made[batch.Beat], err = entry.ParseTime(batch.Time); err != nil {
+			return nil, err
+		}
 	}
 	return b, nil
 }
@@ -300,7 +313,7 @@ func (v *verifying) asked(r *Record) error {
 	}
 	var none receipt.Hash
 	own := receipt.Digest(r.Asked.Salt, bundle.QueryDigest(&r.Query), receipt.OutcomeAsked, none)
-	if err := v.under(r.query.Requester, r.Asked.Beat, own, r.Asked.Place, r.Asked.Path); err != nil {
+	if _, err := v.under(r.query.Requester, r.Asked.Beat, own, r.Asked.Place, r.Asked.Path); err != nil {
 		return err
 	}
 	v.report.Logged++
@@ -314,11 +327,12 @@ func (v *verifying) kept(r *Record) error {
 		return nil
 	}
 	if r.Path != nil {
-		if err := v.under(p.Member, p.Beat, p.Receipt, p.Place, r.Path); err != nil {
+		logged, err := v.under(p.Member, p.Beat, p.Receipt, p.Place, r.Path)
+		if err != nil {
 			return err
 		}
 		v.report.Logged++
-		if r.Broken != "" { // kept, and too late
+		if r.late = overdue(p, logged); r.late || r.Broken != "" { // kept, and too late
 			v.report.Broken++
 		}
 		return nil
@@ -342,7 +356,8 @@ func (v *verifying) book(member string) *book {
 	return nil
 }
 
-func (v *verifying) under(member string, beat uint64, r receipt.Hash, place uint32, path []receipt.Hash) error {
+// under checks that a receipt stands in the batch of a beat, and returns when that batch says it was made.
+func (v *verifying) under(member string, beat uint64, r receipt.Hash, place uint32, path []receipt.Hash) (time.Time, error) {
 	for _, cfg := range v.configurations {
 		b := v.books[cfg.Origin(member)]
 		if b == nil {
@@ -350,10 +365,10 @@ func (v *verifying) under(member string, beat uint64, r receipt.Hash, place uint
 		}
 		if root, ok := b.roots[beat]; ok {
 			b.used[beat] = true
-			return receipt.VerifyPath(root, r, place, path)
+			return b.made[beat], receipt.VerifyPath(root, r, place, path)
 		}
 	}
-	return errors.New("the batch of a receipt is not in the file")
+	return time.Time{}, errors.New("the batch of a receipt is not in the file")
 }
 
 // About counts the records of a verified subject file whose tags are of the person with that id, in any of the schemes, and fails
