@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/grille-gateway/grille/exchange/example"
+	"github.com/grille-gateway/grille/ledger/entry"
 	"github.com/grille-gateway/grille/node/api"
 )
 
@@ -107,11 +108,24 @@ func (n *Network) agreeExample(ctx context.Context, e *example.Example) error {
 		if e.Remembers(c.Policy) {
 			offer.AsOfFrom = time.Now().AddDate(0, 0, -1).UTC().Format(time.DateOnly)
 		}
+		if s := e.Program.Scope; s != nil && s.Check == c.Name {
+			offer.Scope = e.Program.Name
+			if err := n.openScope(ctx, c.Holder, api.ScopeName{Program: e.Program.Name, Period: s.Period}); err != nil {
+				return err
+			}
+		}
 		if err := n.agree(ctx, ExampleAsker, offer); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// openScope makes a member the register of a scope from now on, for a year.
+func (n *Network) openScope(ctx context.Context, register string, name api.ScopeName) error {
+	now := time.Now().UTC()
+	return n.Node(register).Client().Post(ctx, "/v1/scopes", api.ScopeOpening{ScopeName: name, Opens: entry.FormatTime(now),
+		Closes: entry.FormatTime(now.AddDate(1, 0, 0))}, nil)
 }
 
 // publishExample puts the program on its owner's log.
