@@ -294,6 +294,66 @@ func TestForgedNullifiers(t *testing.T) {
 	}
 }
 
+// TestScopeHeadersThatLie has the holder name a scope that is not the one asked for, not open, or not the agreement's.
+func TestScopeHeadersThatLie(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	plain := w.furnish(peopleCSV, 10, 100)
+	granted := w.accept(w.offer(10, 100, func(t *entry.Terms) { t.Scope = fuel }))
+	r, c := w.members[civil].register, w.members[civil]
+	right, other := w.openScope("2026"), w.openScope("2027")
+	early, err := r.OpenScope(t.Context(), fuel, "2098", w.now().Add(time.Hour), w.scopeEnd())
+	w.check(err)
+	closed := w.openScope("2025")
+	_, err = r.CloseScope(t.Context(), fuel, "2025", "over")
+	w.check(err)
+	s, _ := c.ledger.View(w.config.Origin(civil), ^uint64(0)).Scope(fuel, "2026")
+	twice := s.Open
+	twice.Period = "2024"
+	at, err := c.ledger.Append(t.Context(), twice)
+	w.check(err)
+	w.check(c.ledger.WaitFinal(t.Context(), at[0]))
+	replica := *w.verify
+	replica.Replica = c.ledger
+	for name, l := range map[string]struct {
+		period    string
+		header    *uint64
+		agreement uint64
+		want      bundle.Reason
+		offline   bundle.Reason // where it takes the log to see it: these lies have no nullifier, which is seen next
+	}{
+		"another period":           {"2026", &other, granted, bundle.ReasonReference, ""},
+		"no scope":                 {"2026", nil, granted, bundle.ReasonReference, ""},
+		"a scope that nobody asks": {"", &right, granted, bundle.ReasonReference, ""},
+		"another kind of entry":    {"2026", &plain, granted, bundle.ReasonReference, ""},
+		"not the agreement's":      {"2026", &right, plain, bundle.ReasonQueryTerms, ""},
+		"not open yet":             {"2098", &early, granted, bundle.ReasonNotInForce, ""},
+		"closed":                   {"2025", &closed, granted, bundle.ReasonNotInForce, bundle.ReasonPublic},
+		"the key of another":       {"2024", &at[0], granted, bundle.ReasonNotInForce, bundle.ReasonPublic},
+	} {
+		w.asking = func(q *requester.Question) {
+			if q.Scope = nil; l.period != "" {
+				q.Scope = &bundle.Scope{Program: fuel, Period: l.period}
+			}
+		}
+		data := w.encode(w.claim(func(h *bundle.Header) {
+			h.Scope, h.Agreement = l.header, l.agreement
+			if _, batch, ok := c.ledger.View(h.Origin, h.Size).NewestBatch(); ok {
+				h.Batch = &batch
+			}
+		}))
+		if _, err := replica.Verify(data); reason(err) != l.want {
+			t.Errorf("%s: %v, want %s", name, err, l.want)
+		}
+		if l.offline == "" {
+			l.offline = l.want
+		}
+		if _, err := w.verify.Verify(data); reason(err) != l.offline {
+			t.Errorf("%s, offline: %v, want %s", name, err, l.offline)
+		}
+	}
+}
+
 // TestRestartKeepsClaims stops the register between claims, and opens it again: what was claimed stays so, and the rest is free.
 func TestRestartKeepsClaims(t *testing.T) {
 	t.Parallel()
