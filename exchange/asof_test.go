@@ -1,6 +1,7 @@
 package exchange_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -225,6 +226,14 @@ func TestDaysNeedARange(t *testing.T) {
 		change(&q)
 		if _, _, err := w.members[benefits].requester.Draft(q); err == nil || !strings.Contains(err.Error(), requester.ErrQuestion.Error()) {
 			t.Errorf("%s: %v", name, err)
+		}
+		request := w.request(w.title("P-0001", "", 0), func(b *bundle.Query, _ *bundle.Opening) {
+			b.AsOf, b.Epoch, b.MaxAgeSeconds = q.AsOf, q.Epoch, int64(q.MaxAge/time.Second)
+		})
+		_, err := w.members[civil].holder.Answer(t.Context(), benefits, request)
+		var r *holder.RequestError
+		if !errors.As(err, &r) || r.Code() != holder.CodeMalformed {
+			t.Errorf("%s, signed all the same: %v", name, err)
 		}
 	}
 }
