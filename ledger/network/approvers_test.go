@@ -2,6 +2,7 @@ package network
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"slices"
 	"strconv"
@@ -159,5 +160,46 @@ func TestApproversOnlyGrow(t *testing.T) {
 	}
 	if _, err := with(v3, first, second, rule(12, 0)); err != nil {
 		t.Errorf("the need for approvals cannot end: %v", err)
+	}
+}
+
+// TestRulesOfAChain: each log has the rules of the newest version in which it was a member's, whatever came after.
+func TestRulesOfAChain(t *testing.T) {
+	v1 := testNetwork(t, 4, 0)
+	old := v1.Origin(nth(1))
+	m, _ := v1.Member(nth(1))
+	m.Approvers = []Approvers{rule(5, 2, "a", "b")}
+	card, err := NewCard(v1.Instance, m, logKeyOf(t, v1, nth(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v2 := succeed(t, v1, Change{Replace: []Card{card}})
+	next := rotated(t, v2, nth(1), true, false)
+	next.Member.Approvers = []Approvers{rule(0, 1, "c")}
+	if next, err = NewCard(v1.Instance, next.Member, testKey("log 2 "+nth(1))); err != nil {
+		t.Fatal(err)
+	}
+	tree := testTree(old, 10, "")
+	v3 := succeed(t, v2, Change{Replace: []Card{next}, Fences: []Fence{{Origin: old, Size: tree.N, Root: hex.EncodeToString(tree.Hash[:])}}})
+	c := NewChain(v1)
+	for i, prev := range []*Configuration{v1, v2} {
+		if len(c.Rules(old)) != i {
+			t.Errorf("under version %d the log has rules %v", i+1, c.Rules(old))
+		}
+		if err := c.Extend(linked(t, prev, []*Configuration{v2, v3}[i], same(prev, 10))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := describeApprovers(c.Rules(old)); got != rule(5, 2, "a", "b").Describe() {
+		t.Errorf("the log that ended: %s", got)
+	}
+	if got := describeApprovers(c.Rules(v3.Origin(nth(1)))); got != rule(0, 1, "c").Describe() {
+		t.Errorf("the log that follows: %s", got)
+	}
+	if got := c.Rules(v1.Origin(nth(2))); got != nil {
+		t.Errorf("another member's: %v", got)
+	}
+	if got := NewChain(v3).Rules(old); got != nil {
+		t.Errorf("of a log that ended before the pinned version: %v", got)
 	}
 }

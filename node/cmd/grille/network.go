@@ -261,6 +261,13 @@ func (a *app) printDetails(path string, cfg *network.Configuration, versions []n
 		rows = append(rows, []string{f.Origin, strconv.FormatInt(f.Size, 10), f.Root})
 	}
 	a.section(len(rows) > 0, []string{"ENDED LOG", "ENTRIES", "ROOT"}, rows)
+	rows = nil
+	for _, m := range cfg.Members {
+		for _, r := range m.Approvers {
+			rows = append(rows, []string{m.Name, r.Describe()})
+		}
+	}
+	a.section(len(rows) > 0, []string{"MEMBER", "APPROVALS"}, rows)
 	return nil
 }
 
