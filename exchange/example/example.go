@@ -15,6 +15,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -119,7 +120,7 @@ func Load(fsys fs.FS) ([]*Example, error) {
 }
 
 func (e *Example) read(fsys fs.FS) error {
-	text, err := fs.ReadFile(fsys, "program.yaml")
+	text, err := readFile(fsys, "program.yaml")
 	if err != nil {
 		return err
 	}
@@ -141,6 +142,23 @@ func (e *Example) read(fsys fs.FS) error {
 	return e.readCases(fsys)
 }
 
+// MaxFile bounds a file of an example in bytes; schemas, policies and programs have narrower bounds of their own.
+const MaxFile = 1 << 20
+
+// readFile is fs.ReadFile for a file of at most MaxFile bytes.
+func readFile(fsys fs.FS, name string) ([]byte, error) {
+	file, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, MaxFile+1))
+	if err == nil && len(data) > MaxFile {
+		err = fmt.Errorf("%s: larger than %d bytes", name, MaxFile)
+	}
+	return data, err
+}
+
 func (e *Example) readDatasets(fsys fs.FS) error {
 	files, err := fs.Glob(fsys, "datasets/*.yaml")
 	if err != nil {
@@ -148,7 +166,7 @@ func (e *Example) readDatasets(fsys fs.FS) error {
 	}
 	for _, file := range files {
 		var d Dataset
-		if d.Document, err = fs.ReadFile(fsys, file); err != nil {
+		if d.Document, err = readFile(fsys, file); err != nil {
 			return err
 		}
 		if d.Schema, d.Mapping, err = schema.Load(d.Document); err != nil {
@@ -159,7 +177,7 @@ func (e *Example) readDatasets(fsys fs.FS) error {
 			return fmt.Errorf("%s: the dataset is called %s", file, d.Schema.Dataset)
 		}
 		for name := base + ".csv"; ; name = fmt.Sprintf("%s.%d.csv", base, len(d.Epochs)+1) {
-			data, err := fs.ReadFile(fsys, name)
+			data, err := readFile(fsys, name)
 			if errors.Is(err, fs.ErrNotExist) && len(d.Epochs) > 0 {
 				break
 			}
@@ -180,7 +198,7 @@ func (e *Example) readPolicies(fsys fs.FS) error {
 	}
 	for _, file := range files {
 		var p Policy
-		if p.Document, err = fs.ReadFile(fsys, file); err != nil {
+		if p.Document, err = readFile(fsys, file); err != nil {
 			return err
 		}
 		d, err := policy.Parse(p.Document)
@@ -242,7 +260,7 @@ func (e *Example) Policy(name string) (*Policy, error) {
 }
 
 func (e *Example) readCases(fsys fs.FS) error {
-	data, err := fs.ReadFile(fsys, "cases.yaml")
+	data, err := readFile(fsys, "cases.yaml")
 	if err != nil {
 		return err
 	}
@@ -305,8 +323,11 @@ func (d *Dataset) At(asOf, today time.Time) ([][]byte, error) {
 	var epochs [][]byte
 	for _, data := range d.Epochs {
 		rows, err := csv.NewReader(bytes.NewReader(data)).ReadAll()
+		if err == nil && len(rows) == 0 {
+			err = errors.New("no line that names the columns")
+		}
 		if err != nil {
-			return nil, fmt.Errorf("moving the dates of dataset %s: %w", d.Schema.Dataset, err)
+			return nil, fmt.Errorf("moving the dates of dataset %s: %w: %w", d.Schema.Dataset, ErrExample, err)
 		}
 		for i, name := range rows[0] {
 			column, _, ok := d.Schema.Column(name)
@@ -318,8 +339,8 @@ func (d *Dataset) At(asOf, today time.Time) ([][]byte, error) {
 					continue
 				}
 				day, err := time.Parse(time.DateOnly, row[i])
-				if err != nil {
-					return nil, fmt.Errorf("moving the dates of dataset %s: %w", d.Schema.Dataset, err)
+				if err != nil { // without the cell: data may be real one day
+					return nil, fmt.Errorf("moving the dates of dataset %s: column %s: want dates like 1957-03-31: %w", d.Schema.Dataset, name, ErrExample)
 				}
 				row[i] = day.AddDate(0, 0, days).Format(time.DateOnly)
 			}
