@@ -53,5 +53,5 @@ Where this member's card asks for approvals, make a draft, have it signed (grill
 			})
 		},
 	}
-	return group("policy", "Publish the questions that may be asked", publish, list)
+	return group("policy", "Publish the questions that may be asked", publish, list, a.policyLint(), a.policyTest(), a.policyDiff())
 }
