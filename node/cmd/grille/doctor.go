@@ -250,11 +250,33 @@ func (d *doctor) checkGateway(ctx context.Context) {
 	if s.BrokenPromises+s.BrokenToUs == 0 {
 		d.add("receipts", stateOK, "", "every promised receipt was kept in time")
 	}
+	d.checkScopes(ctx, c)
 	if s.Ready {
 		d.add("gateway", stateOK, "", "ready, %d of %d members connected", s.PeersUp, s.Peers)
 		return
 	}
 	d.add("gateway", stateWarn, "see grille status for who is missing", "running, not ready: %s", strings.Join(s.NotReady, "; "))
+}
+
+// checkScopes looks at the scopes that this member keeps the register of.
+func (d *doctor) checkScopes(ctx context.Context, c *gatewayClient) {
+	var list items[api.Scope]
+	if err := c.get(ctx, "/v1/scopes", &list); err != nil {
+		d.add("claims", stateWarn, "grille scope list", "scopes cannot be listed: %v", firstLine(err))
+		return
+	}
+	for _, s := range list.Items {
+		switch name := s.Program + "/" + s.Period; {
+		case s.Key == nil: // another member's, or closed
+		case !*s.Key:
+			d.add("claims", stateFail, "grille scope close "+name+", and open another period; tell those who decide by it",
+				"the key of scope %s is not in claims/: nobody can claim in it any more", name)
+		case *s.Waiting > 64:
+			d.add("claims", stateWarn, "wait; each beat logs 64", "%d claims of scope %s wait for a batch", *s.Waiting, name)
+		default:
+			d.add("claims", stateOK, "", "scope %s takes claims until %s", name, s.Closes)
+		}
+	}
 }
 
 // checkPublic looks at the certificate of the public side, if there is one.
