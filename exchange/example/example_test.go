@@ -14,6 +14,7 @@ import (
 
 	"github.com/grille-gateway/grille/circuits"
 	"github.com/grille-gateway/grille/exchange/policy"
+	"github.com/grille-gateway/grille/exchange/program"
 	"github.com/grille-gateway/grille/exchange/schema"
 )
 
@@ -73,7 +74,7 @@ func (e *Example) evaluate(t *testing.T, name, subject string, epoch int, today 
 	if err != nil {
 		t.Fatal(err)
 	}
-	program, err := template.At(today)
+	compiled, err := template.At(today)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func (e *Example) evaluate(t *testing.T, name, subject string, epoch int, today 
 	if epoch == 0 {
 		epoch = len(epochs)
 	}
-	return program.Evaluate(d.records(t, epochs[epoch-1])[subject])
+	return compiled.Evaluate(d.records(t, epochs[epoch-1])[subject])
 }
 
 // decide is what the program comes to from the verdicts, before any claim.
@@ -221,6 +222,37 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+// A limit is what a programme's rule says and the language cannot: a policy's text, or a change of the example's program.
+type limit struct {
+	Example string `yaml:"example"`
+	Rule    string `yaml:"rule"`    // in the programme's words
+	Dataset string `yaml:"dataset"` // with When
+	When    string `yaml:"when"`
+	Replace string `yaml:"replace"` // in program.yaml, with By
+	By      string `yaml:"by"`
+	Says    string `yaml:"says"`    // what the refusal contains
+	Instead string `yaml:"instead"` // what the example does
+}
+
+// refusal is the error of the text that an author would write.
+func (l *limit) refusal(e *Example) error {
+	if l.Replace != "" {
+		changed := strings.Replace(e.Program.Source, l.Replace, l.By, 1)
+		if changed == e.Program.Source {
+			return nil
+		}
+		_, err := program.Parse([]byte(changed))
+		return err
+	}
+	d, err := e.Dataset(l.Dataset)
+	if err != nil {
+		return err
+	}
+	document := &policy.Document{Policy: "x", Version: 1, Dataset: l.Dataset, Title: "x", Question: "x?", When: l.When}
+	_, err = document.Compile(d.Schema)
+	return err
+}
+
 // TestLimits is the list of what the rules of these programmes say and the language cannot: each text is refused, at a place and with a
 // reason that name what is missing.
 func TestLimits(t *testing.T) {
@@ -228,14 +260,7 @@ func TestLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var limits []struct {
-		Example string `yaml:"example"`
-		Dataset string `yaml:"dataset"`
-		Rule    string `yaml:"rule"`
-		When    string `yaml:"when"`
-		Says    string `yaml:"says"`
-		Instead string `yaml:"instead"`
-	}
+	var limits []limit
 	if err := yaml.UnmarshalWithOptions(data, &limits, yaml.Strict()); err != nil {
 		t.Fatal(err)
 	}
@@ -245,17 +270,11 @@ func TestLimits(t *testing.T) {
 	}
 	for _, l := range limits {
 		e := all[l.Example]
-		if e == nil {
-			t.Errorf("%s: no such example", l.Example)
+		if e == nil || l.Rule == "" || l.Instead == "" || l.Says == "" {
+			t.Errorf("%s: want example, rule, says and instead: %+v", l.Example, l)
 			continue
 		}
-		d, err := e.Dataset(l.Dataset)
-		if err != nil || l.Rule == "" || l.Instead == "" || l.Says == "" {
-			t.Errorf("%s: %v: want dataset, rule, says and instead", l.Example, err)
-			continue
-		}
-		document := &policy.Document{Policy: "x", Version: 1, Dataset: l.Dataset, Title: "x", Question: "x?", When: l.When}
-		if _, err := document.Compile(d.Schema); err == nil || !strings.Contains(err.Error(), l.Says) {
+		if err := l.refusal(e); err == nil || !strings.Contains(err.Error(), l.Says) {
 			t.Errorf("%s, %s: %v; want %q", l.Example, l.Rule, err, l.Says)
 		} else {
 			t.Logf("%s: %s\n%v\ninstead: %s", l.Example, l.Rule, err, l.Instead)
