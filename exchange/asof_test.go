@@ -221,6 +221,10 @@ func TestDaysNeedARange(t *testing.T) {
 		"no such day":       func(q *requester.Question) { q.AsOf = "2026-02-29" },
 		"age of a number":   func(q *requester.Question) { q.Epoch, q.MaxAge = 1, time.Hour },
 		"number beyond all": func(q *requester.Question) { q.Epoch = 1 << 53 },
+		"claim for a day": func(q *requester.Question) {
+			q.AsOf, q.Scope = "2026-03-01", &bundle.Scope{Program: fuel, Period: "2026"}
+		},
+		"claim by a number": func(q *requester.Question) { q.Epoch, q.Scope = 1, &bundle.Scope{Program: fuel, Period: "2026"} },
 	} {
 		q := w.title("P-0001", "", 0)
 		change(&q)
@@ -228,7 +232,7 @@ func TestDaysNeedARange(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		request := w.request(w.title("P-0001", "", 0), func(b *bundle.Query, _ *bundle.Opening) {
-			b.AsOf, b.Epoch, b.MaxAgeSeconds = q.AsOf, q.Epoch, int64(q.MaxAge/time.Second)
+			b.AsOf, b.Epoch, b.MaxAgeSeconds, b.Scope = q.AsOf, q.Epoch, int64(q.MaxAge/time.Second), q.Scope
 		})
 		_, err := w.members[civil].holder.Answer(t.Context(), benefits, request)
 		var r *holder.RequestError

@@ -20,6 +20,8 @@ func (q *Query) checkAsOf() (field, want string) {
 		return "epoch", "1 to 2^53-1, or 0 for none"
 	case q.Epoch != 0 && q.MaxAgeSeconds != 0: // one epoch is as old as it is
 		return "max_age_seconds", "0 beside an epoch"
+	case q.Scope != nil && (q.AsOf != "" || q.Epoch != 0): // else a claim could be made for what somebody was entitled to once
+		return "scope", "none beside a day or an epoch: a claim is about the present"
 	}
 	return "", ""
 }
