@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 
 	"github.com/grille-gateway/grille/circuits"
 	"github.com/grille-gateway/grille/exchange/receipt"
 	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/ledger/view"
 )
 
 // A Scope is where a query wants to claim: a program in a period, both names. The holder asked is the register.
@@ -154,14 +156,26 @@ func (c *check) firstPlace(log ClaimLog) error {
 	return nil
 }
 
-// FindClaim looks for the first place of a nullifier in the claims batches that count, from one index to below another. It reads them
-// all: 4.4 KB each.
+// scopeClaims returns the indexes of the claims batches in which a claim of the scope opened at an index may stand: those before its end.
+func scopeClaims(v *view.View, scope uint64) []uint64 {
+	all := v.Claims(scope)
+	for _, s := range v.Scopes() {
+		if s.Index == scope && s.Closed {
+			end, _ := slices.BinarySearch(all, s.End)
+			return all[:end]
+		}
+	}
+	return all
+}
+
+// FindClaim looks for the first place of a nullifier in the claims batches of its scope, from the index that opens it, to below another.
+// It reads them all: 4.4 KB each.
 func FindClaim(log ClaimLog, origin string, from, to uint64, nullifier string) (index uint64, slot int, ok bool, err error) {
 	v := log.View(origin, to)
 	if v == nil || v.Size() != to {
 		return 0, 0, false, fmt.Errorf("looking for a claim: the replica holds less than %d entries of %s", to, origin)
 	}
-	for _, index := range v.Claims(from) {
+	for _, index := range scopeClaims(v, from) {
 		raw, err := log.Read(origin, index, index+1)
 		if err != nil || len(raw) != 1 {
 			return 0, 0, false, fmt.Errorf("looking for a claim in entry %d: %w", index, err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/grille-gateway/grille/exchange/bundle"
+	"github.com/grille-gateway/grille/ledger/view"
 )
 
 // KindClaim is the kind of journal payloads about claims.
@@ -104,14 +105,16 @@ func (r *Requester) followClaims(holder string) error {
 	if err != nil || len(wanted) == 0 {
 		return err
 	}
-	for _, index := range r.opts.Ledger.View(origin, head.Size).Claims(from) {
+	v := r.opts.Ledger.View(origin, head.Size)
+	ends := scopeEnds(v)
+	for _, index := range v.Claims(from) {
 		raw, err := r.opts.Ledger.Read(origin, index, index+1)
 		if err != nil || len(raw) != 1 {
 			return fmt.Errorf("looking for claims in entry %d of %s: %w", index, origin, err)
 		}
 		for slot, n := range bundle.ClaimSlots(raw[0]) {
 			for _, s := range wanted[n] {
-				if index < s.looked || index <= s.scope {
+				if end, closed := ends[s.scope]; index < s.looked || index <= s.scope || closed && index > end {
 					continue
 				}
 				include, err := bundle.Include(r.opts.Ledger, origin, index, head.Size)
@@ -131,6 +134,17 @@ func (r *Requester) followClaims(holder string) error {
 		}
 	}
 	return nil
+}
+
+// scopeEnds is where scopes closed, by the index that opened them: what a batch says of them afterwards does not count.
+func scopeEnds(v *view.View) map[uint64]uint64 {
+	ends := map[uint64]uint64{}
+	for _, s := range v.Scopes() {
+		if s.Closed {
+			ends[s.Index] = s.End
+		}
+	}
+	return ends
 }
 
 // followAllClaims looks for every open claim.
