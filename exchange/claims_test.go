@@ -1,7 +1,9 @@
 package exchange_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 
 	"github.com/grille-gateway/grille/circuits"
+	"github.com/grille-gateway/grille/exchange/agreement"
 	"github.com/grille-gateway/grille/exchange/bundle"
 	"github.com/grille-gateway/grille/exchange/holder"
 	"github.com/grille-gateway/grille/exchange/requester"
@@ -141,6 +144,87 @@ func TestClaimsAtTheSameTime(t *testing.T) {
 	}
 	if claims != 1 {
 		t.Fatalf("%d claims of one person", claims)
+	}
+}
+
+// TestAnotherRequesterIsRefused has two departments claim for one person under rights of their own.
+func TestAnotherRequesterIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.scoped(3, 100, "2026")
+	budget, err := agreement.NewBudget(3, 100)
+	w.check(err)
+	var offer entry.Ref
+	w.eventually("the other department offers", func() bool {
+		offer, err = w.members[health].requester.Offer(t.Context(), entry.Terms{Holder: civil, Policy: "aged", PolicyVersion: 1,
+			Purpose: "claiming", LegalBasis: basis, Scope: fuel, Expires: "2099-01-01T00:00:00Z"}, budget)
+		return err == nil
+	})
+	w.eventually("its offer is accepted", func() bool {
+		_, err := w.members[civil].holder.Accept(t.Context(), offer)
+		return err == nil
+	})
+	first, err := w.members[health].requester.Ask(t.Context(), w.claiming("P-0001", "2026"))
+	w.check(err)
+	if first.Verdict != "satisfied" {
+		t.Fatalf("%+v", first)
+	}
+	if second := w.ask(w.claiming("P-0001", "2026")); second.Refusal != holder.CodeClaimed {
+		t.Fatalf("another department claimed, too: %+v", second)
+	}
+	if third := w.ask(w.claiming("P-0004", "2026")); third.Verdict != "satisfied" {
+		t.Fatalf("%+v", third)
+	}
+	third, err := w.members[health].requester.Ask(t.Context(), w.claiming("P-0004", "2026"))
+	w.check(err)
+	if third.Refusal != holder.CodeClaimed {
+		t.Fatalf("the first department claimed what the second has: %+v", third)
+	}
+}
+
+// TestClaimWithoutReplyIsPending loses the reply to a claim. The register has made it; whoever asked must not take it for none.
+func TestClaimWithoutReplyIsPending(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.scoped(3, 100, "2026")
+	c, b := w.members[civil], w.members[benefits]
+	c.intercept = func([]byte, error) ([]byte, error) { return nil, errors.New("the line is cut") }
+	lost, err := b.requester.Ask(t.Context(), w.claiming("P-0001", "2026"))
+	if !errors.Is(err, requester.ErrNoReply) || lost == nil || lost.Claim != bundle.ClaimPending {
+		t.Fatalf("%+v, %v", lost, err)
+	}
+	time.Sleep(1500 * time.Millisecond) // the register logs it meanwhile
+	claim, err := b.requester.Claim(lost.ID)
+	w.check(err)
+	if claim.State != bundle.ClaimPending {
+		t.Fatalf("a claim without a reply is %+v", claim)
+	}
+	c.intercept = nil
+	if again := w.ask(w.claiming("P-0001", "2026")); again.Refusal != holder.CodeClaimed {
+		t.Fatalf("a new query claims again: %+v", again)
+	}
+	found, err := b.requester.Resend(t.Context(), lost.ID)
+	w.check(err)
+	if found.Verdict != "satisfied" {
+		t.Fatalf("%+v", found)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	if claim, err = b.requester.WaitClaim(ctx, lost.ID); err != nil || claim.State != bundle.ClaimFirst {
+		t.Fatalf("%+v, %v", claim, err)
+	}
+	b.halt()
+	b.start()
+	w.eventually("the register's log is known again", func() bool { _, ok := b.ledger.Final(w.config.Origin(civil)); return ok })
+	if claim, err = b.requester.Claim(lost.ID); err != nil || claim.State != bundle.ClaimFirst {
+		t.Fatalf("after a restart: %+v, %v", claim, err)
+	}
+	if _, err := b.requester.Claim("unknown"); !errors.Is(err, requester.ErrUnknownQuery) {
+		t.Error(err)
+	}
+	plain := w.ask(w.claiming("P-0002", "2026"))
+	if _, err := b.requester.Claim(plain.ID); !errors.Is(err, requester.ErrNoClaim) {
+		t.Errorf("an answer that is not satisfied has a claim: %v", err)
 	}
 }
 
