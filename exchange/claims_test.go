@@ -228,6 +228,63 @@ func TestClaimWithoutReplyIsPending(t *testing.T) {
 	}
 }
 
+// TestClaimThatStoodBefore has a register answer with a nullifier that stands on its log already, as one does that forgot it.
+func TestClaimThatStoodBefore(t *testing.T) {
+	t.Parallel()
+	w := newWorldWith(t, setting{beat: 60}) // so that the register does not look at its log meanwhile
+	w.scoped(3, 100, "2026")
+	c, origin := w.members[civil], w.config.Origin(civil)
+	s, _ := c.ledger.View(origin, ^uint64(0)).Scope(fuel, "2026")
+	k, err := c.register.Key(s.Open.KeyCommitment)
+	w.check(err)
+	scope := bundle.Scope{Program: fuel, Period: "2026"}
+	n := circuits.Nullifier(k, circuits.SubjectKey(w.config.Instance, "person", "P-0001"), scope.Element(w.config.Instance, civil))
+	batch := entry.ClaimsBatch{Beat: 1, Time: entry.FormatTime(w.now()), Nullifiers: []string{bundle.FormatElement(n)}}
+	for i := range uint64(entry.Claims - 1) {
+		batch.Nullifiers = append(batch.Nullifiers, bundle.FormatElement(fr.NewElement(i+1)))
+	}
+	at, err := c.ledger.Append(t.Context(), batch)
+	w.check(err)
+	w.check(c.ledger.WaitFinal(t.Context(), at[0]))
+	result := w.ask(w.claiming("P-0001", "2026"))
+	if result.Verdict != "satisfied" || result.Report.Nullifier != bundle.FormatElement(n) {
+		t.Fatalf("%+v", result)
+	}
+	if claim := w.placed(result.ID); claim.State != bundle.ClaimLater || claim.Index != at[0] {
+		t.Fatalf("%+v", claim)
+	}
+	var b bundle.Bundle
+	w.check(json.Unmarshal(w.bundle(result.ID, false), &b))
+	if b.Claim != nil {
+		t.Fatal("the bundle shows another answer's place as its own")
+	}
+	head, _ := c.ledger.Final(origin)
+	include, err := bundle.Include(c.ledger, origin, at[0], head.Size)
+	w.check(err)
+	b.Claim = &bundle.ClaimInclude{Checkpoint: string(head.Checkpoint), Batch: include}
+	if _, err := w.verify.Verify(w.encode(&b)); reason(err) != bundle.ReasonClaim {
+		t.Fatalf("a place from before the answer: %v", err)
+	}
+	batch.Time = entry.FormatTime(w.now().Add(time.Second)) // once more, behind the answer: the first place counts
+	at, err = c.ledger.Append(t.Context(), batch)
+	w.check(err)
+	w.check(c.ledger.WaitFinal(t.Context(), at[0]))
+	head, _ = c.ledger.Final(origin)
+	b.Claim.Checkpoint = string(head.Checkpoint)
+	b.Claim.Batch, err = bundle.Include(c.ledger, origin, at[0], head.Size)
+	w.check(err)
+	report, err := w.verify.Verify(w.encode(&b))
+	w.check(err)
+	if report.Claim != bundle.ClaimFinal {
+		t.Fatalf("offline, a later place is %q", report.Claim)
+	}
+	replica := *w.verify
+	replica.Replica = c.ledger
+	if _, err := replica.Verify(w.encode(&b)); reason(err) != bundle.ReasonClaim {
+		t.Fatalf("with the log, a later place: %v", err)
+	}
+}
+
 // TestScopesAreRefused asks in scopes that cannot be claimed in. Each refusal is receipted.
 func TestScopesAreRefused(t *testing.T) {
 	t.Parallel()
