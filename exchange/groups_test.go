@@ -113,6 +113,10 @@ func (w *world) spoilGroup(alone, both uint64) {
 			w.t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
+	unasked := w.claim(func(h *bundle.Header) { h.Agreement, h.Group = ended, &both })
+	if _, err := w.verify.Verify(w.encode(unasked)); reason(err) != bundle.ReasonReference {
+		w.t.Errorf("a group that the agreement does not name: %v", err)
+	}
 	// To an older version the requester did belong. Offline that stands as asserted; the log shows the newer one.
 	newer := w.define("desks", health)
 	newest := w.define("desks", benefits, health)
