@@ -346,3 +346,44 @@ func TestHeadersAboutAnotherDay(t *testing.T) {
 		t.Errorf("the next one left out beside a beat that names it: %v", err)
 	}
 }
+
+// TestPastIsNotChanged has the holder append an epoch that is dated back behind beats that its log shows, and one dated ahead so that the
+// newest is passed over.
+func TestPastIsNotChanged(t *testing.T) {
+	t.Parallel()
+	w := newWorldWith(t, setting{beat: 3600, start: time.Date(2026, 2, 10, 12, 0, 0, 0, time.UTC), terms: ranged("2026-02-01", "")})
+	w.furnish(peopleCSV, 10, 100)
+	c, origin := w.members[civil], w.config.Origin(civil)
+	w.on("2026-03-20")
+	w.check(c.holder.PublishBatch(t.Context(), receipt.BeatAt(w.now(), time.Hour)-1, receipt.Sum("beat")))
+	first, before, _ := c.ledger.View(origin, ^uint64(0)).Epoch("people")
+	add := func(number uint64, at string) *uint64 {
+		e := first
+		e.Epoch, e.Time = number, at
+		index, err := c.ledger.Append(t.Context(), e)
+		w.check(err)
+		w.check(c.ledger.WaitFinal(t.Context(), index[0]))
+		return &index[0]
+	}
+	replica := *w.verify
+	replica.Replica = c.ledger
+	w.asking = func(q *requester.Question) { q.AsOf = "2026-03-05" }
+	honest := w.encode(w.claim(func(h *bundle.Header) { h.AsOf, h.Epoch = "2026-03-05", before }))
+	if _, err := replica.Verify(honest); reason(err) != bundle.ReasonProof {
+		t.Fatalf("the epoch of that day: %v", err)
+	}
+	back := add(2, "2026-03-01T12:00:00Z")
+	if _, err := replica.Verify(w.encode(w.claim(func(h *bundle.Header) { h.AsOf, h.Epoch = "2026-03-05", *back }))); reason(err) != bundle.ReasonAsOf {
+		t.Errorf("an epoch dated back: %v", err)
+	}
+	ahead := add(3, "2099-01-01T00:00:00Z")
+	w.asking = func(q *requester.Question) { q.AsOf = "2026-03-20" }
+	if _, err := w.verify.Verify(w.encode(w.claim(func(h *bundle.Header) { h.AsOf, h.Epoch, h.Next = "2026-03-20", *back, ahead }))); reason(err) != bundle.ReasonAsOf {
+		t.Errorf("a next epoch dated ahead: %v", err)
+	}
+	q := w.question("P-0001")
+	q.AsOf = "2026-03-20"
+	if code := w.answer(benefits, w.request(q, nil)); code != holder.CodeStaleEpoch {
+		t.Errorf("the honest holder says %s", code)
+	}
+}

@@ -86,6 +86,9 @@ func (c *check) asOf() error {
 	if err != nil || AsOfDate(later) <= day || *c.h.Next <= c.h.Epoch || c.next.Epoch <= c.epoch.Epoch {
 		return refuse(ReasonAsOf, "the epoch called the next one is not after the day that was asked about")
 	}
+	if later.After(answered.Add(Window(c.Config))) { // it stands below the checkpoint
+		return refuse(ReasonAsOf, "the epoch called the next one is dated after the answer")
+	}
 	return nil
 }
 
@@ -110,6 +113,11 @@ func (c *check) epochOf(log *view.View) error {
 		if _, index, ok := log.Epoch(name); !ok || index != c.h.Epoch {
 			return refuse(ReasonSuperseded, "the log holds a newer epoch")
 		}
+		return nil
+	}
+	made, err := entry.ParseTime(c.epoch.Time)
+	if err != nil || log.Backdated(c.h.Epoch, made, Window(c.Config)) { // else the past could be made up later
+		return refuse(ReasonAsOf, "the epoch is dated before a receipts batch that stands before it: the past was changed")
 	}
 	return nil
 }

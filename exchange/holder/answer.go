@@ -33,6 +33,7 @@ type job struct {
 	right   agreement.Right
 	policy  entry.PolicyPublish
 	epoch   entry.DatasetEpoch
+	until   time.Time // when the next epoch is dated, of a query for a day; zero if there is none
 	schema  *schema.Schema
 	key     circuits.Key
 	secret  *circuits.Secret

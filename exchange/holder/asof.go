@@ -31,7 +31,7 @@ func (j *job) fixEpoch(v *view.View) (day, unknown string) {
 		if !ok {
 			return q.AsOf, CodeBeforeFirst
 		}
-		j.epoch, hd.Epoch, hd.Next = at.Epoch, at.Index, at.Next
+		j.epoch, hd.Epoch, hd.Next, j.until = at.Epoch, at.Index, at.Next, at.Until
 	default:
 		if j.epoch, hd.Epoch, ok = v.Epoch(j.policy.Dataset); !ok {
 			return "", CodeNoEpoch
@@ -58,8 +58,8 @@ func (h *Holder) checkEpoch(j *job, day, unknown string, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("answering: %w", err)
 	}
-	limit := time.Duration(j.query.MaxAgeSeconds) * time.Second
-	if limit > 0 && j.query.AgeAt(now).Sub(made) > limit || made.After(now.Add(bundle.Window(h.opts.Config))) {
+	limit, latest := time.Duration(j.query.MaxAgeSeconds)*time.Second, now.Add(bundle.Window(h.opts.Config))
+	if limit > 0 && j.query.AgeAt(now).Sub(made) > limit || made.After(latest) || j.until.After(latest) {
 		return refuse(CodeStaleEpoch)
 	}
 	return nil

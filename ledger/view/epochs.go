@@ -11,7 +11,8 @@ import (
 type Dated struct {
 	Epoch entry.DatasetEpoch
 	Index uint64
-	Next  *uint64 // index of the first epoch dated after that day; nil: none below the view's size
+	Next  *uint64   // index of the first epoch dated after that day; nil: none below the view's size
+	Until time.Time // what the next one is dated; zero if there is none
 }
 
 // EpochAt returns the epoch of a dataset at the end of a day (UTC): the one before the first that is dated after it, or the newest if
@@ -22,7 +23,7 @@ func (v *View) EpochAt(dataset string, day time.Time) (at Dated, ok bool) {
 	end := day.AddDate(0, 0, 1).Unix()
 	for i, e := range v.log.epochs[dataset].all(v.size) {
 		if e.time >= end {
-			at.Next = &i
+			at.Next, at.Until = &i, time.Unix(e.time, 0)
 			break
 		}
 		at.Epoch, at.Index, ok = e.entry(dataset), i, true
@@ -41,4 +42,13 @@ func (v *View) EpochNumber(dataset string, number uint64) (entry.DatasetEpoch, u
 		return entry.DatasetEpoch{}, 0, false
 	}
 	return all.get(i).value.entry(dataset), all.get(i).index, true
+}
+
+// Backdated reports whether the entry at index, dated at, stands behind a receipts batch of a later time: its owner had said that it was
+// later already. The two times may be apart by what clocks may differ.
+func (v *View) Backdated(index uint64, at time.Time, clocks time.Duration) bool {
+	v.log.mu.RLock()
+	defer v.log.mu.RUnlock()
+	b, _, ok := v.log.batches.newest(min(index, v.size))
+	return ok && at.Add(clocks).Unix() < b.time
 }

@@ -49,6 +49,9 @@ func TestEpochAtTheEndOfADay(t *testing.T) {
 		if at.Next != nil {
 			next = int(*at.Next)
 		}
+		if (at.Next == nil) != at.Until.IsZero() {
+			t.Errorf("%s below %d: next is dated %s", c.day, c.size, at.Until)
+		}
 		if index != c.index || next != c.next || ok && at.Epoch.Epoch != 2*at.Index-1 {
 			t.Errorf("%s below %d: epoch at %d, next at %d; want %d, %d", c.day, c.size, index, next, c.index, c.next)
 		}
@@ -78,5 +81,28 @@ func TestEpochByNumber(t *testing.T) {
 	}
 	if _, _, ok := l.At(3).EpochNumber("other", 1); ok {
 		t.Error("an unknown dataset has an epoch")
+	}
+}
+
+func TestBackdated(t *testing.T) {
+	l := NewLog()
+	l.Add(declare("titles"))
+	l.Add(batchOf(7)) // of stamp
+	l.Add(epochOf("titles", 0, 1))
+	noon, _ := entry.ParseTime(stamp)
+	for _, c := range []struct {
+		index uint64
+		at    time.Time
+		want  bool
+	}{
+		{2, noon, false}, {2, noon.Add(time.Hour), false}, {2, noon.Add(-35 * time.Second), false}, {2, noon.Add(-36 * time.Second), true},
+		{1, noon.Add(-time.Hour), false}, // before the batch
+	} {
+		if got := l.At(3).Backdated(c.index, c.at, 35*time.Second); got != c.want {
+			t.Errorf("entry %d at %s: %v", c.index, c.at, got)
+		}
+	}
+	if l.At(1).Backdated(2, noon.Add(-time.Hour), 0) {
+		t.Error("a batch beyond the view's size counts")
 	}
 }
