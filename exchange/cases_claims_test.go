@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -161,4 +162,39 @@ func TestCasesWaitForTheRegister(t *testing.T) {
 	if strings.Contains(string(o.kept[0].payload), "P-0001") {
 		t.Error("the claim names its person")
 	}
+}
+
+// TestLostClaimsAreFetched has the register claim and its reply get lost until the query's time is over. The case stays pending, and the
+// claim is neither lost nor made twice.
+func TestLostClaimsAreFetched(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var cut atomic.Bool
+	w.members[civil].intercept = func(reply []byte, err error) ([]byte, error) {
+		if cut.Load() {
+			return nil, errBusy
+		}
+		return reply, err
+	}
+	w.furnish(peopleCSV, 1, 1000)
+	w.accept(w.offer(1, 1000, func(t *entry.Terms) { t.Purpose, t.Scope = "claiming", fuel }))
+	w.openScope("2026")
+	o := w.work(nil)
+	o.publish(strings.NewReplacer("purpose: claiming}", "purpose: claiming, timeout: 1s}",
+		"  - {name: partner, holder: GOV/civil, policy: aged, version: 1, subject: spouse}\n", "", " && partner != no_record", "").Replace(claimed))
+	cut.Store(true)
+	c, err := o.Apply(program.Application{Program: fuel, Subjects: map[string]string{"applicant": "P-0001"}})
+	w.check(err)
+	short, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	c, err = o.Wait(short, c.ID)
+	w.check(err)
+	if c.State() != program.StatePending || len(c.Findings) != 0 {
+		t.Fatalf("%s %+v", c.State(), c.Findings)
+	}
+	cut.Store(false)
+	if c = o.settled(c.ID); c.State() != program.StateDecided || !c.Rounds[0].Granted {
+		t.Fatalf("%s %+v", c.State(), c.Findings)
+	}
+	o.shown(c.ID, -1)
 }

@@ -16,7 +16,7 @@ import (
 const (
 	StateChecking  = "checking"     // its checks are under way
 	StateReview    = "needs_review" // the rule may not decide it: a person does
-	StatePending   = "pending"      // its decision is not final on the ledger yet
+	StatePending   = "pending"      // its claim is not known to be final, or its decision is not final on the ledger
 	StateDecided   = "decided"
 	StateContested = "contested" // the person it is about disagrees: a person decides
 )
@@ -97,6 +97,9 @@ type Timing struct {
 func (c *Case) State() string {
 	switch {
 	case len(c.Findings) < len(c.Program.Checks):
+		if c.onlyClaim() {
+			return StatePending
+		}
 		return StateChecking
 	case len(c.Rounds) > 0 && !c.Rounds[len(c.Rounds)-1].Logged, c.claiming() != "":
 		return StatePending
@@ -119,6 +122,15 @@ func (c *Case) claiming() string {
 		return f.Query
 	}
 	return ""
+}
+
+// onlyClaim reports whether the check that claims is the only one that is not settled.
+func (c *Case) onlyClaim() bool {
+	if c.Program.Scope == nil || len(c.Findings) != len(c.Program.Checks)-1 {
+		return false
+	}
+	_, settled := c.finding(c.Program.Scope.Check)
+	return !settled
 }
 
 // contested is the contest that no decision has followed.

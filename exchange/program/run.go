@@ -159,6 +159,13 @@ func (c *Cases) keep(f *file, kind string, payload any, change func() error) err
 // check asks one question, or takes up the query that was sent before a restart, and keeps what came of it.
 func (c *Cases) check(ctx context.Context, f *file, k Check) error {
 	result, err := c.ask(ctx, f, k)
+	for wait := patience(); ctx.Err() == nil && c.lost(f, k, result, err); {
+		select {
+		case <-time.After(wait.NextBackOff()):
+			result, err = c.ask(ctx, f, k)
+		case <-ctx.Done():
+		}
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -167,6 +174,22 @@ func (c *Cases) check(ctx context.Context, f *file, k Check) error {
 		return err
 	}
 	return c.keep(f, KindFound, foundRecord{f.ID, found}, func() error { return f.settle(found) })
+}
+
+// lost reports whether a claim may have been made whose reply did not come, and may still. The register keeps it for an hour after the
+// query's time; until then the case is pending, since an application made again would find the claim taken.
+func (c *Cases) lost(f *file, k Check, result *requester.Result, err error) bool {
+	if s := f.Program.Scope; s == nil || s.Check != k.Name || !errors.Is(err, requester.ErrNoReply) || result == nil {
+		return false
+	}
+	issued, err := entry.ParseTime(result.Issued)
+	return err == nil && c.opts.Now().Before(issued.Add(k.Timeout+bundle.MaxLife))
+}
+
+func patience() *backoff.ExponentialBackOff {
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = time.Second, time.Minute
+	return wait
 }
 
 const judgings = 4 // of a reply that does not verify: this member's replica may be behind it

@@ -253,7 +253,12 @@ func (r *Requester) send(ctx context.Context, a *asked) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("asking: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, expires.Sub(r.opts.Now()))
+	now := r.opts.Now()
+	left := expires.Sub(now)
+	if left < 0 && now.Before(expires.Add(bundle.MaxLife)) {
+		left = lateTry
+	}
+	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
 	started := time.Now()
 	wait := backoff.NewExponentialBackOff()
@@ -273,6 +278,10 @@ func (r *Requester) send(ctx context.Context, a *asked) (*Result, error) {
 	r.await(ctx, s.Holder, reply)
 	return r.receive(a, reply, took)
 }
+
+// lateTry is for how long a query is sent again whose time is over, within an hour of it: the holder gives the reply that it made in
+// time, or refuses.
+const lateTry = 10 * time.Second
 
 // settled returns what came of a query, or nil while it is worth sending. The caller has its turn.
 func (r *Requester) settled(a *asked) (*Result, error) {
