@@ -180,12 +180,12 @@ func TestLostClaimsAreFetched(t *testing.T) {
 	w.accept(w.offer(1, 1000, func(t *entry.Terms) { t.Purpose, t.Scope = "claiming", fuel }))
 	w.openScope("2026")
 	o := w.work(nil)
-	o.publish(strings.NewReplacer("purpose: claiming}", "purpose: claiming, timeout: 1s}",
+	o.publish(strings.NewReplacer("purpose: claiming}", "purpose: claiming, timeout: 6s}",
 		"  - {name: partner, holder: GOV/civil, policy: aged, version: 1, subject: spouse}\n", "", " && partner != no_record", "").Replace(claimed))
 	cut.Store(true)
 	c, err := o.Apply(program.Application{Program: fuel, Subjects: map[string]string{"applicant": "P-0001"}})
 	w.check(err)
-	short, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	short, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
 	c, err = o.Wait(short, c.ID)
 	w.check(err)
