@@ -156,17 +156,26 @@ func (h *Holder) CheckPromises() error {
 // is known from a head cosigned after the deadline, or by the clock when there is no such head, as requesters judge it.
 func (h *Holder) inTime(beat uint64) (kept, known bool) {
 	deadline := receipt.Deadline(beat, bundle.BeatLength(h.opts.Config))
-	waited := h.opts.Now().After(deadline.Add(bundle.Window(h.opts.Config)))
+	found := false
+	for _, cfg := range h.opts.Ledger.Chain().Versions() { // a log that a fence ended keeps its batches; its successor repeats them, late
+		origin := cfg.Origin(h.opts.Member)
+		head, ok := h.opts.Ledger.Final(origin)
+		if !ok {
+			continue
+		}
+		if batch, _, ok := h.opts.Ledger.View(origin, head.Size).Batch(beat); ok {
+			found = true
+			if made, err := entry.ParseTime(batch.Time); err == nil && !made.After(deadline) {
+				return true, true
+			}
+		}
+	}
+	if found || h.opts.Now().After(deadline.Add(bundle.Window(h.opts.Config))) {
+		return false, true
+	}
 	head, ok := h.opts.Ledger.Final(h.origin())
-	if !ok {
-		return false, waited
-	}
-	if batch, _, ok := h.opts.Ledger.View(h.origin(), head.Size).Batch(beat); ok {
-		made, err := entry.ParseTime(batch.Time)
-		return err == nil && !made.After(deadline), true
-	}
 	median, err := bundle.Median(head.Times)
-	return false, waited || err == nil && median.After(deadline)
+	return false, ok && err == nil && median.After(deadline)
 }
 
 // noteMissed journals every promise under beats that were missed.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/grille-gateway/grille/exchange/bundle"
+	"github.com/grille-gateway/grille/exchange/trace"
 	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/ledger/signer"
 	"github.com/grille-gateway/grille/node/api"
@@ -147,6 +148,24 @@ func TestNetworkChangesWhileItRuns(t *testing.T) {
 	w.check(g[benefits].Post(t.Context(), "/v1/queries", question("P-0002"), &after))
 	if after.Verdict != "not_satisfied" || !after.Verified {
 		t.Errorf("%+v", after)
+	}
+	for _, m := range []string{civil, benefits} {
+		w.showsAll(g[m], 3)
+	}
+}
+
+// showsAll verifies a member's file of receipts, made under several versions, with the chain that its gateway exports.
+func (w *world) showsAll(g *served, queries int) {
+	w.t.Helper()
+	var file []byte
+	w.check(g.Get(w.t.Context(), "/v1/network/chain", &file))
+	chain, err := network.ParseChain(file)
+	w.check(err)
+	w.check(g.Get(w.t.Context(), "/v1/receipts/export", &file))
+	report, err := trace.Verify((&bundle.Verifier{Config: chain.Newest(), Chain: chain}).Configurations(), file)
+	w.check(err)
+	if report.Records != queries || report.Logged < queries-1 { // the last beat may not be over
+		w.t.Errorf("%+v", report)
 	}
 }
 
