@@ -147,6 +147,8 @@ func (h *Holder) Replay(kind string, payload []byte) error {
 		h.budgets[r.Accept] = r.Budget
 	case KindBroken:
 		return h.replayBroken(payload)
+	case KindChecked:
+		return h.replayChecked(payload)
 	case KindMapping:
 		var r mappingRecord
 		if err := json.Unmarshal(payload, &r); err != nil {

@@ -14,8 +14,11 @@ import (
 	"github.com/grille-gateway/grille/ledger/network"
 )
 
-// KindBroken is the kind of the journal payload that notes a promise of this member as not kept in time.
-const KindBroken = "holder.broken"
+// Kinds of journal payloads about promises of this member: one that was not kept in time, and up to which beat all were looked after.
+const (
+	KindBroken  = "holder.broken"
+	KindChecked = "holder.checked"
+)
 
 // traceRecord is what an answerRecord keeps for officers and for the person.
 type traceRecord struct {
@@ -23,6 +26,10 @@ type traceRecord struct {
 	Answer receipt.Hash  `json:"answer"`          // digest of the answer or refusal
 	About  []byte        `json:"about,omitempty"` // subject key of the person that the request named; empty if it named nobody
 	Nonce  string        `json:"nonce,omitempty"` // opens the tag for that person; empty if the tag is of another
+}
+
+type checkedRecord struct {
+	Beat uint64 `json:"beat"`
 }
 
 type brokenRecord struct {
@@ -126,7 +133,7 @@ func (h *Holder) Broken() int {
 }
 
 // CheckPromises notes the promises of this member whose batch was not final by their deadline. Downtime excuses nothing: what a restart
-// finds overdue is broken. Call it a few times each beat.
+// finds overdue is broken. A beat is judged once: a later generation of the log has its batches late. Call it a few times each beat.
 func (h *Holder) CheckPromises() error {
 	h.mu.Lock()
 	after := h.checked
@@ -146,14 +153,17 @@ func (h *Holder) CheckPromises() error {
 	if err := h.noteMissed(missed); err != nil {
 		return err
 	}
+	if err := h.opts.Book.Keep(KindChecked, checkedRecord{judged}); err != nil {
+		return fmt.Errorf("checking promises: %w", err)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.checked = max(h.checked, judged)
 	return nil
 }
 
-// inTime says whether the batch of a beat whose deadline is over is final, and says itself that it was made by then. That there is none
-// is known from a head cosigned after the deadline, or by the clock when there is no such head, as requesters judge it.
+// inTime says whether the batch of a beat is final, and says itself that it was made by the deadline. That there is none is known after
+// that, from a head cosigned after the deadline, or by the clock when there is no such head, as requesters judge it.
 func (h *Holder) inTime(beat uint64) (kept, known bool) {
 	deadline := receipt.Deadline(beat, bundle.BeatLength(h.opts.Config))
 	found := false
@@ -169,6 +179,9 @@ func (h *Holder) inTime(beat uint64) (kept, known bool) {
 				return true, true
 			}
 		}
+	}
+	if !h.opts.Now().After(deadline) {
+		return false, false
 	}
 	if found || h.opts.Now().After(deadline.Add(bundle.Window(h.opts.Config))) {
 		return false, true
@@ -225,6 +238,17 @@ func (h *Holder) noteBroken(b brokenRecord, message string) error {
 	if h.opts.Broken != nil {
 		h.opts.Broken(b.Peer)
 	}
+	return nil
+}
+
+func (h *Holder) replayChecked(payload []byte) error {
+	var c checkedRecord
+	if err := json.Unmarshal(payload, &c); err != nil {
+		return fmt.Errorf("replaying how far promises were checked: %w", errReplay)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.checked = max(h.checked, c.Beat)
 	return nil
 }
 

@@ -350,14 +350,13 @@ func (b *Book) seed(beat uint64) Hash {
 	return h
 }
 
-// Promised lists, rising, the beats after a given one that hold receipts and whose deadline is over.
+// Promised lists, rising, the beats after a given one that hold receipts.
 func (b *Book) Promised(after uint64) []uint64 {
-	now := b.opts.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var beats []uint64
 	for beat, receipts := range b.beats {
-		if beat > after && len(receipts) > 0 && now.After(Deadline(beat, b.opts.Beat)) {
+		if beat > after && len(receipts) > 0 {
 			beats = append(beats, beat)
 		}
 	}
