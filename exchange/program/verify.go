@@ -74,8 +74,6 @@ type verification struct {
 	tree     tlog.Tree // of the checkpoint
 	final    time.Time // median of its cosignatures
 	program  *Program
-	opened   time.Time
-	decided  time.Time
 	report   Report
 }
 
