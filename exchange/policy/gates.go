@@ -41,14 +41,15 @@ func (n *node) not() *node {
 	return &m
 }
 
-// key is equal for conditions that say the same in the same order.
+// key is equal for conditions that say the same in the same order. has(x) and x >= -(2^63-1) do not: they have one test, but only the second
+// reads x.
 func (n *node) key() string {
 	sign := ""
 	if n.negated {
 		sign = "!"
 	}
 	if n.leaf != nil {
-		return fmt.Sprintf("%s%c%d%t", sign, n.leaf.signal.kind, n.leaf.signal.index, n.leaf.signal.negated)
+		return fmt.Sprintf("%s%c%d%t%d", sign, n.leaf.signal.kind, n.leaf.signal.index, n.leaf.signal.negated, n.leaf.has)
 	}
 	keys := make([]string, len(n.of))
 	for i, m := range n.of {

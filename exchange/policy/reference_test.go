@@ -301,8 +301,11 @@ func (q *question) unguarded(e ast.Expr, missing map[string]bool) bool {
 	if e.Kind() == ast.IdentKind {
 		return missing[e.AsIdent()]
 	}
-	if e.Kind() == ast.ListKind || e.Kind() != ast.CallKind || isCall(e, hasFunction) {
-		return false // lists and maps hold constants
+	if e.Kind() == ast.ListKind {
+		return slices.ContainsFunc(e.AsList().Elements(), func(m ast.Expr) bool { return q.unguarded(m, missing) })
+	}
+	if e.Kind() != ast.CallKind || isCall(e, hasFunction) {
+		return false // maps hold constants
 	}
 	args := e.AsCall().Args()
 	for i, a := range args {
