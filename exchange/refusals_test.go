@@ -18,7 +18,7 @@ import (
 // finds each once in the holder's file, in the requester's if that asked, and in the log of the person that the request is about.
 func TestEveryKindOfRefusalIsLogged(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorldWith(t, setting{beat: 4})
 	w.scoped(10, 100, "2026")
 	used := w.ask(w.question("P-0001")).ID
 	w.ask(w.claiming("P-0001", "2026"))

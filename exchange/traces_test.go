@@ -35,7 +35,7 @@ func TestLogsAreWhatWasAsked(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	w := newWorld(t)
+	w := newWorldWith(t, setting{beat: 4})
 	w.furnish(peopleCSV, 2, 12)
 	people := []string{"P-0001", "P-0002", "P-0003", "P-0004", "P-7777", "P-8888"} // the last two are in no dataset; nobody asks about P-9999
 	var asked []event
@@ -189,7 +189,7 @@ func (w *world) agree(t *testing.T, holder, requester *trace.Report) {
 // TestReconcile makes each way in which two sides can differ.
 func TestReconcile(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorldWith(t, setting{beat: 4})
 	w.furnish(peopleCSV, 3, 20)
 	good := w.ask(w.question("P-0001"))
 	c := w.members[civil]
@@ -343,7 +343,7 @@ func dropAsked(f *trace.File) {
 // TestTokens: a token is for one person, for a time, once; its hash alone is on the disk; a restart keeps what was issued and redeemed.
 func TestTokens(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorldWith(t, setting{beat: 4})
 	w.furnish(peopleCSV, 3, 20)
 	w.ask(w.question("P-0001"))
 	w.allLogged(t, civil)
