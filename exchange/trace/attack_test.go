@@ -7,6 +7,7 @@ import (
 
 	"github.com/grille-gateway/grille/exchange/bundle"
 	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/ledger/network"
 )
 
 // TestLateBatchIsABrokenPromise: a batch that says itself that it was made after the deadline keeps no promise, whatever the file's
@@ -28,6 +29,20 @@ func TestLateBatchIsABrokenPromise(t *testing.T) {
 	x.check(err)
 	if r.Agreeing != 0 || len(r.Differences) != 2 || r.Differences[0].Kind != PromiseBroken {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestRepeatedBatchBreaksNothing: the next generation of a log repeats the batches of the one before, late.
+func TestRepeatedBatchBreaksNothing(t *testing.T) {
+	x := newExchanged(t, func(m *network.Member) {
+		m.LogKey = network.LogVKey(network.LogName(instance, m.Name, 2), keys.Public("log "+m.Name))
+	})
+	x.batched = made.Add(-time.Minute)
+	x.logs(x.sides[requester].Records)
+	report, err := Verify(x.all(), x.signed(x.sides[requester]))
+	x.check(err)
+	if report.Broken != 0 || report.Logged != 4 {
+		t.Errorf("%+v", report)
 	}
 }
 

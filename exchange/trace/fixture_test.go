@@ -41,12 +41,16 @@ type exchanged struct {
 	batched time.Time
 }
 
-func newExchanged(tb testing.TB) *exchanged {
+func newExchanged(tb testing.TB, change ...func(*network.Member)) *exchanged {
 	tb.Helper()
 	x := &exchanged{tb: tb, sides: map[string]*File{}, batched: made.Add(-9 * time.Minute)}
 	var cards []network.Card
 	for i, name := range []string{holder, requester} {
-		cards = append(cards, keys.Card(tb, instance, keys.Member(instance, name, []string{"127.0.0.1:4401", "127.0.0.1:4402"}[i], true)))
+		m := keys.Member(instance, name, []string{"127.0.0.1:4401", "127.0.0.1:4402"}[i], true)
+		for _, c := range change {
+			c(&m)
+		}
+		cards = append(cards, keys.Card(tb, instance, m))
 	}
 	x.config = networktest.Build(tb, instance, network.Params{BeatSeconds: 60,
 		Schemes: []network.Scheme{{Name: "person", Pattern: `P-[0-9]{4}`, Normalise: "upper", Example: "P-1234"}}}, cards...)

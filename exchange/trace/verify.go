@@ -356,7 +356,8 @@ func (v *verifying) book(member string) *book {
 	return nil
 }
 
-// under checks that a receipt stands in the batch of a beat, and returns when that batch says it was made.
+// under checks that a receipt stands in the batch of a beat, and returns when that batch says it was made: zero where it stands on a later
+// generation of a log, which repeats what stood on the one before.
 func (v *verifying) under(member string, beat uint64, r receipt.Hash, place uint32, path []receipt.Hash) (time.Time, error) {
 	for _, cfg := range v.configurations {
 		b := v.books[cfg.Origin(member)]
@@ -365,7 +366,11 @@ func (v *verifying) under(member string, beat uint64, r receipt.Hash, place uint
 		}
 		if root, ok := b.roots[beat]; ok {
 			b.used[beat] = true
-			return b.made[beat], receipt.VerifyPath(root, r, place, path)
+			made := b.made[beat]
+			if cfg.Origin(member) != network.LogName(cfg.Instance, member, 1) {
+				made = time.Time{}
+			}
+			return made, receipt.VerifyPath(root, r, place, path)
 		}
 	}
 	return time.Time{}, errors.New("the batch of a receipt is not in the file")
