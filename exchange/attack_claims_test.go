@@ -1,11 +1,13 @@
 package exchange_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/grille-gateway/grille/circuits"
 	"github.com/grille-gateway/grille/exchange/bundle"
+	"github.com/grille-gateway/grille/exchange/program"
 	"github.com/grille-gateway/grille/exchange/receipt"
 	"github.com/grille-gateway/grille/ledger/entry"
 )
@@ -51,5 +53,53 @@ func TestClaimLoggedAfterItsScopeClosed(t *testing.T) {
 	replica.Replica = m.ledger
 	if report, err := replica.Verify(w.encode(b)); reason(err) != bundle.ReasonClaim {
 		t.Errorf("with the log: %+v, %v", report, err)
+	}
+}
+
+// TestClaimCalledLater has a member deny by rule what was claimed first, by calling the claim a later one: with the claim's place in the
+// document, without it, and in words that are no state of a claim.
+func TestClaimCalledLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	o := w.claimOffice()
+	data, _ := o.shown(o.decide(household("P-0001", "P-0002")).ID, -1)
+	m := w.members[benefits]
+	origin := w.config.Origin(benefits)
+	for name, c := range map[string]struct {
+		state   string
+		strip   bool
+		granted bool
+	}{
+		"its place shown":  {bundle.ClaimLater, false, false},
+		"its place hidden": {bundle.ClaimLater, true, false},
+		"no known state":   {"lost", true, true},
+	} {
+		d, err := program.DecodeDocument(data)
+		w.check(err)
+		var said program.Decision
+		w.check(d.Decision.Peek(&said))
+		said.Checks[0].Claim, said.Granted, said.Salt = c.state, c.granted, receipt.Sum(name)
+		if c.strip {
+			d.Evidence[0].Answer.Claim = nil
+		}
+		d.Decision, err = bundle.Sign(m.query, program.LabelDecision, said)
+		w.check(err)
+		at, err := m.ledger.Append(t.Context(), entry.CaseDecision{Digest: d.Decision.Digest(program.LabelDecision).String(), Time: said.Decided})
+		w.check(err)
+		w.check(m.ledger.WaitFinal(t.Context(), at[0]))
+		head, _ := m.ledger.Final(origin)
+		d.Checkpoint = string(head.Checkpoint)
+		d.Program, err = bundle.Include(m.ledger, origin, d.Program.Index, head.Size)
+		w.check(err)
+		d.Logged, err = bundle.Include(m.ledger, origin, at[0], head.Size)
+		w.check(err)
+		replica := *w.verify
+		replica.Replica = m.ledger
+		changed, err := bundle.Encode(d)
+		w.check(err)
+		_, err = program.Verify(&replica, changed)
+		if refused := (*program.Refused)(nil); !errors.As(err, &refused) || refused.Reason != program.ReasonEvidence {
+			t.Errorf("%s: %v, want %s", name, err, program.ReasonEvidence)
+		}
 	}
 }

@@ -94,10 +94,12 @@ func lieAboutClaims(t *testing.T, w *world, o *office) {
 		change func(d *program.Document, s *program.Decision)
 		want   program.Reason
 	}{
-		"nothing":      {data, func(*program.Document, *program.Decision) {}, ""},
-		"no place":     {data, func(d *program.Document, _ *program.Decision) { d.Evidence[0].Answer.Claim = nil }, program.ReasonEvidence},
-		"not final":    {data, func(_ *program.Document, s *program.Decision) { s.Checks[0].Claim = "" }, program.ReasonRule},
-		"later":        {data, func(_ *program.Document, s *program.Decision) { s.Checks[0].Claim = bundle.ClaimLater }, program.ReasonRule},
+		"nothing":   {data, func(*program.Document, *program.Decision) {}, ""},
+		"no place":  {data, func(d *program.Document, _ *program.Decision) { d.Evidence[0].Answer.Claim = nil }, program.ReasonEvidence},
+		"not final": {data, func(_ *program.Document, s *program.Decision) { s.Checks[0].Claim = "" }, program.ReasonRule},
+		"later": {data, func(d *program.Document, s *program.Decision) {
+			s.Checks[0].Claim, d.Evidence[0].Answer.Claim = bundle.ClaimLater, nil
+		}, program.ReasonRule},
 		"other check":  {data, func(_ *program.Document, s *program.Decision) { s.Checks[1].Claim = bundle.ClaimFirst }, program.ReasonEvidence},
 		"spared, gets": {none, func(_ *program.Document, s *program.Decision) { s.Granted = true }, program.ReasonRule},
 		"spared where it matters": {data, func(d *program.Document, s *program.Decision) {

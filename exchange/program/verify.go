@@ -262,15 +262,15 @@ func (c *verification) answer(k Check, f Finding, b *bundle.Bundle) error {
 	if report.Verdict.String() != f.Verdict {
 		return fmt.Errorf("the answer has another verdict: %w", bundle.ErrEncoding)
 	}
-	if err := c.claimed(k, f, &q, report.Claim); err != nil {
+	if err := c.claimed(k, f, &q, report.Claim, b); err != nil {
 		return err
 	}
 	c.report.Answers = append(c.report.Answers, report)
 	return nil
 }
 
-// claimed checks that the answer to the scope's check, and no other, claims; and that a first claim has a place.
-func (c *verification) claimed(k Check, f Finding, q *bundle.Query, shown string) error {
+// claimed checks that the answer to the scope's check, and no other, claims; and that what the decision says of its place is not belied.
+func (c *verification) claimed(k Check, f Finding, q *bundle.Query, shown string, b *bundle.Bundle) error {
 	if s := c.program.Scope; s == nil || s.Check != k.Name {
 		if q.Scope != nil || f.Claim != "" {
 			return fmt.Errorf("the answer claims: %w", bundle.ErrEncoding)
@@ -280,10 +280,39 @@ func (c *verification) claimed(k Check, f Finding, q *bundle.Query, shown string
 	if q.Scope == nil || *q.Scope != *c.program.scope() {
 		return fmt.Errorf("the answer claims in another scope: %w", bundle.ErrEncoding)
 	}
-	if f.Claim == bundle.ClaimFirst && shown != bundle.ClaimFinal && shown != bundle.ClaimFirst {
-		return fmt.Errorf("the claim is not shown to be final: %w", bundle.ErrEncoding)
+	final := shown == bundle.ClaimFinal || shown == bundle.ClaimFirst
+	switch f.Claim {
+	case "":
+		return nil
+	case bundle.ClaimFirst:
+		if !final {
+			return fmt.Errorf("the claim is not shown to be final: %w", bundle.ErrEncoding)
+		}
+		return nil
+	case bundle.ClaimLater:
+		if shown == "" || final {
+			return fmt.Errorf("the claim is called a later one, and none is or it is shown to stand: %w", bundle.ErrEncoding)
+		}
+		return c.later(b)
 	}
-	return nil
+	return fmt.Errorf("the claim has no known place: %w", bundle.ErrEncoding)
+}
+
+// later checks against the register's log, where there is one, that the claim stood there before the answer that makes it again.
+func (c *verification) later(b *bundle.Bundle) error {
+	log, ok := c.Replica.(bundle.ClaimLog)
+	if !ok {
+		return nil
+	}
+	h, err := b.PeekHeader()
+	if err != nil {
+		return err
+	}
+	_, _, found, err := bundle.FindClaim(log, h.Origin, *h.Scope, h.Size, b.Nullifier) // Verify saw that the header names the scope
+	if err == nil && !found {
+		err = fmt.Errorf("the claim is called a later one, and there is no earlier one: %w", bundle.ErrEncoding)
+	}
+	return err
 }
 
 // times checks that each step follows the one before it, as far as clocks agree.
