@@ -28,8 +28,8 @@ type Asker interface {
 	Ask(ctx context.Context, q requester.Question) (*requester.Result, error)
 	// Resend sends the same bytes of a query again, or returns what came of it.
 	Resend(ctx context.Context, id string) (*requester.Result, error)
-	// ByCase finds the query with a case reference.
-	ByCase(reference string) (id string, ok bool)
+	// ByCase finds the query that asks a question under its case reference.
+	ByCase(q requester.Question) (id string, ok bool)
 	// WaitClaim waits until a query's claim is final, or ctx ends.
 	WaitClaim(ctx context.Context, id string) (*requester.Claim, error)
 	// Bundle returns the evidence of an answer.

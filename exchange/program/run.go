@@ -110,7 +110,7 @@ func (c *Cases) settle(ctx context.Context, f *file) error {
 // claim asks the check that claims, unless it was asked or nothing can be granted.
 func (c *Cases) claim(ctx context.Context, f *file, k Check) error {
 	now := c.now(f)
-	if _, asked := c.opts.Asker.ByCase(now.Reference(k.Name)); !asked {
+	if _, asked := c.opts.Asker.ByCase(f.question(k)); !asked {
 		spared, err := spare(now.Program, now.Findings)
 		if err != nil {
 			return err
@@ -199,13 +199,13 @@ const judgings = 4 // of a reply that does not verify: this member's replica may
 func (c *Cases) ask(ctx context.Context, f *file, k Check) (*requester.Result, error) {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval = time.Second
-	reference, last := f.Reference(k.Name), (*requester.Result)(nil)
+	question, last := f.question(k), (*requester.Result)(nil)
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		var err error
-		if id, sent := c.opts.Asker.ByCase(reference); sent {
+		if id, sent := c.opts.Asker.ByCase(question); sent {
 			last, err = c.opts.Asker.Resend(ctx, id)
 		} else {
-			last, err = c.opts.Asker.Ask(ctx, f.question(k))
+			last, err = c.opts.Asker.Ask(ctx, question)
 		}
 		if err == nil && last.Rejected != "" {
 			return struct{}{}, errRejected

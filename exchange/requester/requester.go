@@ -56,9 +56,9 @@ type Requester struct {
 
 	mu      sync.Mutex // guards what follows
 	cases   map[string]*asked
-	order   []string          // ids, oldest first
-	broken  map[string]bool   // ids whose promise was not kept in time
-	refs    map[string]string // the newest query's id by its case reference
+	order   []string            // ids, oldest first
+	broken  map[string]bool     // ids whose promise was not kept in time
+	refs    map[string][]string // ids of queries by their case reference, oldest first
 	budgets map[string]agreement.Budget
 }
 
@@ -155,7 +155,7 @@ var (
 
 // New makes a requester with nothing remembered.
 func New(opts Options) *Requester {
-	return &Requester{opts: opts, cases: map[string]*asked{}, refs: map[string]string{}, broken: map[string]bool{}, budgets: map[string]agreement.Budget{}}
+	return &Requester{opts: opts, cases: map[string]*asked{}, refs: map[string][]string{}, broken: map[string]bool{}, budgets: map[string]agreement.Budget{}}
 }
 
 // Replay takes back one journal payload of this package's kinds.
@@ -210,7 +210,7 @@ func (r *Requester) file(s sentRecord) {
 	r.cases[s.ID] = &asked{sent: s, turn: make(chan struct{}, 1)}
 	r.order = append(r.order, s.ID)
 	if s.Case != "" {
-		r.refs[s.Case] = s.ID
+		r.refs[s.Case] = append(r.refs[s.Case], s.ID)
 	}
 }
 

@@ -11,9 +11,11 @@ import (
 
 	"github.com/grille-gateway/grille/exchange/bundle"
 	"github.com/grille-gateway/grille/exchange/receipt"
+	"github.com/grille-gateway/grille/exchange/schema"
 	"github.com/grille-gateway/grille/exchange/trace"
 	"github.com/grille-gateway/grille/ledger"
 	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/ledger/network"
 )
 
 // Result returns what came of a query.
@@ -27,13 +29,40 @@ func (r *Requester) Result(id string) (*Result, error) {
 	return a.describe(), nil
 }
 
-// ByCase returns the id of the newest query with that case reference. Whoever gives each question a reference of its own finds after a
-// crash whether it was sent, and sends the same bytes again.
-func (r *Requester) ByCase(reference string) (id string, ok bool) {
+// ByCase returns the id of the first query that asks this question under its case reference. Whoever gives each question a reference of
+// its own finds after a crash whether it was sent, and sends the same bytes again. A query that somebody made under the same reference
+// about another person, or that asks otherwise, is not it.
+func (r *Requester) ByCase(q Question) (id string, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	id, ok = r.refs[reference]
-	return id, ok
+	for _, id := range r.refs[q.Case] {
+		if r.asks(&r.cases[id].sent, &q) {
+			return id, true
+		}
+	}
+	return "", false
+}
+
+// asks reports whether a query that was sent asks a question.
+func (r *Requester) asks(s *sentRecord, q *Question) bool {
+	var signed bundle.Query
+	if s.Query.Peek(&signed) != nil {
+		return false
+	}
+	scope := func(of *bundle.Scope) bundle.Scope {
+		if of == nil {
+			return bundle.Scope{}
+		}
+		return *of
+	}
+	about := func(scheme network.Scheme) bool {
+		subject, err := schema.NormaliseID(scheme, q.Subject)
+		return err == nil && subject == s.Opening.Subject
+	}
+	return slices.ContainsFunc(r.opts.Config.Schemes, about) && signed.Holder == q.Holder && signed.Policy == q.Policy &&
+		(q.PolicyVersion == 0 || signed.PolicyVersion == q.PolicyVersion) && signed.Purpose == q.Purpose && signed.LegalBasis == q.LegalBasis &&
+		slices.Equal(signed.Disclose, slices.Sorted(slices.Values(q.Disclose))) && scope(signed.Scope) == scope(q.Scope) &&
+		signed.MaxAgeSeconds == int64(q.MaxAge/time.Second) && signed.AsOf == q.AsOf && signed.Epoch == q.Epoch
 }
 
 func (a *asked) describe() *Result {
