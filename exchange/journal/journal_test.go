@@ -384,9 +384,13 @@ func TestScanSeesWhatIsAcknowledged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j")
 	j, _ := openAll(t, path)
 	stop, done := make(chan struct{}), make(chan error, 1)
+	if err := j.Append([]byte("frame 0")); err != nil { // however late the goroutine starts, there is something to scan
+		t.Fatal(err)
+	}
 	var acknowledged atomic.Int64
+	acknowledged.Store(1)
 	go func() {
-		for i := 0; ; i++ {
+		for i := 1; ; i++ {
 			select {
 			case <-stop:
 				done <- nil
