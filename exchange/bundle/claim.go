@@ -102,6 +102,16 @@ func (c *check) scopeOpen() error {
 	if !ok || s.Index != *c.h.Scope || s.Closed {
 		return refuse(ReasonNotInForce, "the scope is closed, or its key is another scope's, too")
 	}
+	for _, f := range c.Config.Fences {
+		if f.Member != c.q.Holder {
+			continue
+		}
+		if v := c.Replica.View(f.Origin, uint64(f.Size)); v != nil {
+			if _, ok := v.Scope(c.scope.Program, c.scope.Period); ok {
+				return refuse(ReasonNotInForce, "the scope was open on the register's log that ended: whoever claimed there could claim again")
+			}
+		}
+	}
 	return nil
 }
 

@@ -31,6 +31,7 @@ import (
 	"github.com/grille-gateway/grille/exchange/journal"
 	"github.com/grille-gateway/grille/exchange/receipt"
 	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/ledger/view"
 )
 
@@ -44,8 +45,9 @@ type Log interface {
 
 // Options says what a Register works with.
 type Options struct {
-	Dir    string // made if missing; mode 0700
-	Origin string // of the register's own log
+	Dir    string          // made if missing; mode 0700
+	Origin string          // of the register's own log
+	Ended  []network.Fence // of the register's logs before that one: a period that was opened there is not opened again
 	Ledger Log
 	Seal   receipt.Sealer
 	Beat   time.Duration // the instance's beat length

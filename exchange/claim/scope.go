@@ -33,6 +33,9 @@ func (r *Register) appendOpen(ctx context.Context, program, period, opens, close
 	if s, ok := r.all().Scope(program, period); ok {
 		return s.Index, r.reopen(s, opens, closes)
 	}
+	if err := r.openedBefore(program, period); err != nil {
+		return 0, err
+	}
 	if opens >= closes || closes <= entry.FormatTime(r.opts.Now()) {
 		return 0, fmt.Errorf("%w: it must close after it opens, and in the future", ErrScope)
 	}
@@ -46,6 +49,20 @@ func (r *Register) appendOpen(ctx context.Context, program, period, opens, close
 		return 0, err
 	}
 	return indexes[0], nil
+}
+
+// openedBefore reports a scope that was open on a log of this member that ended: with a new key, whoever claimed there could claim again.
+func (r *Register) openedBefore(program, period string) error {
+	for _, f := range r.opts.Ended {
+		v := r.opts.Ledger.View(f.Origin, uint64(f.Size))
+		if v == nil || v.Size() < uint64(f.Size) {
+			return fmt.Errorf("%w: what stood on the log that ended is not here yet, try again", ErrScope)
+		}
+		if _, ok := v.Scope(program, period); ok {
+			return fmt.Errorf("%w: it was open on the log that ended, and whoever claimed there could claim again; open another period", ErrScope)
+		}
+	}
+	return nil
 }
 
 // reopen says whether opening again what stands changes nothing.

@@ -172,7 +172,7 @@ func (g *Gateway) openExchange(f config.Folder, chain *network.Chain) error {
 	}
 	g.book = g.newBook(v, secret)
 	if g.register, err = claim.Open(claim.Options{Dir: f.Claims(), Origin: g.origin(), Ledger: g.ledger, Seal: v,
-		Beat: bundle.BeatLength(g.network), Now: g.now, Logger: g.log}); err != nil {
+		Ended: g.endedLogs(), Beat: bundle.BeatLength(g.network), Now: g.now, Logger: g.log}); err != nil {
 		return err
 	}
 	g.metrics = metrics.New(g.version)

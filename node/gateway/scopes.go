@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/grille-gateway/grille/exchange/bundle"
 	"github.com/grille-gateway/grille/exchange/claim"
 	"github.com/grille-gateway/grille/exchange/requester"
 	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/ledger/view"
 	"github.com/grille-gateway/grille/node/api"
 )
@@ -103,4 +105,9 @@ func scopeOf(s *api.ScopeName) *bundle.Scope {
 		return nil
 	}
 	return &bundle.Scope{Program: s.Program, Period: s.Period}
+}
+
+// endedLogs are this member's logs that a fence ended.
+func (g *Gateway) endedLogs() []network.Fence {
+	return slices.DeleteFunc(slices.Clone(g.network.Fences), func(f network.Fence) bool { return f.Member != g.member.Name })
 }
