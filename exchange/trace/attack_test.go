@@ -2,6 +2,7 @@ package trace
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -61,6 +62,18 @@ func TestFileDatedBeforeItsContent(t *testing.T) {
 		change(f)
 		if _, err := Verify(x.all(), x.signed(f)); !errors.Is(err, ErrFile) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestRecordTwice: whoever lists a query twice has it counted twice.
+func TestRecordTwice(t *testing.T) {
+	for _, member := range []string{holder, requester} {
+		x := newExchanged(t)
+		f := x.sides[member]
+		f.Records = slices.Insert(f.Records, 0, f.Records[0])
+		if report, err := Verify(x.all(), x.signed(f)); !errors.Is(err, ErrFile) {
+			t.Errorf("%s: %+v, %v", member, report, err)
 		}
 	}
 }

@@ -85,6 +85,9 @@ func (v *verifying) form() error {
 		if i > 0 && Order(f.Records[i-1], r) > 0 {
 			return errors.New("the records are not in order")
 		}
+		if i > 0 && Order(f.Records[i-1], r) == 0 && f.Records[i-1].Salt == r.Salt {
+			return errors.New("a record stands twice")
+		}
 		if !f.covers(r) {
 			return errors.New("a record is outside of what the file says it is about")
 		}
