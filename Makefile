@@ -6,7 +6,7 @@ GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.3.0
 # A deadlock fails instead of using up CI's time.
 TESTFLAGS   ?= -timeout 10m
 
-.PHONY: all build test unit sim fmt vet lint vuln demo system examples test-faults test-field bench clean
+.PHONY: all build test unit sim fmt vet lint vuln demo system examples test-race test-faults test-field bench clean
 
 all: build
 
@@ -33,10 +33,15 @@ vuln:
 		echo "govulncheck: NOT RUN: $$why"; \
 	else echo "$$out"; exit $$code; fi
 
-# Everything within one process, under the race detector, but what runs in one goroutine and long: that is sim's.
+# Everything within one process, under the race detector, but what runs in one goroutine and long: that is sim's. exchange's tests make
+# some hundred proofs, which the detector slows down fivefold: there it watches those in which several things happen at once, and the
+# whole runs without it. test-race watches all of them.
 ALONE = ^(TestSimulation|TestEveryDamagedByte)
+TOGETHER = ^(TestAnswersToAnOffer|TestBatchesName|TestBudgetIsReserved|TestClaimsAtTheSameTime|TestCasesResume|TestLeavingAGroup|TestLostClaims|TestOneOffer|TestRepeatedOffer|TestResentQuery|TestRevo|TestSilentHolder|TestVerifiedAnswer)
 unit:
-	$(GO) test -race $(TESTFLAGS) -skip '$(ALONE)' $$($(GO) list ./... | grep -v -e '/node/demo$$' -e '/node/field$$')
+	$(GO) test -race $(TESTFLAGS) -skip '$(ALONE)' $$($(GO) list ./... | grep -v -e '/grille/exchange$$' -e '/node/demo$$' -e '/node/field$$')
+	$(GO) test $(TESTFLAGS) ./exchange
+	$(GO) test -race $(TESTFLAGS) ./exchange -run '$(TOGETHER)'
 
 # 10,000 simulated networks, each from one seed: crashes, partitions, lost and forged messages, folders set back, wrong clocks, changes of the
 # configuration; the bugs planted to be found; and every byte of a store's files damaged.
@@ -57,6 +62,10 @@ demo:
 examples:
 	$(GO) test -v $(TESTFLAGS) ./exchange/example
 	$(GO) test -v $(TESTFLAGS) ./node/demo -run '^TestExamples$$'
+
+# exchange's tests under the race detector, every one.
+test-race:
+	$(GO) test -race -timeout 30m ./exchange
 
 # Longer versions: 200 killed processes, and every byte of a bundle changed.
 test-faults:
