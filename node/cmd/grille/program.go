@@ -167,7 +167,11 @@ func (a *app) runProgram(cmd *cobra.Command, in api.Application, subjectFile, ou
 	}
 	var c api.Case
 	if err := client.post(cmd.Context(), "/v1/cases", in, &c); err != nil {
-		return hint(fmt.Errorf("running %s: %w", in.Program, err), "grille program show %s", in.Program)
+		next := "grille program show " + in.Program
+		if hasCode(err, api.CodeNotFound) {
+			next = "grille program list"
+		}
+		return hint(fmt.Errorf("running %s: %w", in.Program, err), "%s", next)
 	}
 	if out != "" {
 		if err := a.writeDecision(cmd, client, c.ID, -1, out); err != nil {

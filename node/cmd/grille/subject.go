@@ -37,7 +37,7 @@ does not look whether there is a record of the person, or any query.`,
 			}
 			var token api.Token
 			if err := client.post(cmd.Context(), "/v1/person-log/tokens", r, &token); err != nil {
-				return fmt.Errorf("issuing a token: %w", err)
+				return err // which says that it is about a token
 			}
 			return a.print(token, func(w io.Writer) {
 				fmt.Fprintln(w, token.Token)
@@ -71,7 +71,13 @@ refused, with inclusion proofs. Whoever nobody asked about gets an empty log of 
 			if err := client.post(cmd.Context(), "/v1/person-log", r, &data); err != nil {
 				return fmt.Errorf("redeeming a token: %w", err)
 			}
-			return a.writeFile(out, data, 0o600)
+			if err := a.writeFile(out, data, 0o600); err != nil {
+				return err
+			}
+			if out != "-" {
+				fmt.Fprintf(a.err, "Written to %s. Next: grille subject verify %s --network network.json, with the person's id on standard input\n", out, out)
+			}
+			return nil
 		},
 	}
 	period(c, &r.Since, &r.Until)
