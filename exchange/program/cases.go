@@ -34,6 +34,8 @@ type Asker interface {
 	WaitClaim(ctx context.Context, id string) (*requester.Claim, error)
 	// Bundle returns the evidence of an answer.
 	Bundle(id string, opening bool) ([]byte, error)
+	// Refusal returns the signed query and the evidence of its refusal.
+	Refusal(id string) (bundle.Signed, *bundle.SignedRefusal, error)
 }
 
 // Options says what Cases work with.

@@ -43,7 +43,7 @@ type Objection struct {
 func digestOf(s *bundle.Signed) receipt.Hash { return s.Digest(LabelDecision) }
 
 // A Document shows a decision to anyone: the signed decision, its program and its own entry under one head of the member's log, and the
-// evidence of each answer. No record, no subject id and no opening is in it.
+// evidence of each answer and refusal. No record, no subject id and no opening is in it.
 type Document struct {
 	Version       int                  `json:"v"` // 1
 	Configuration bundle.Configuration `json:"configuration"`
@@ -51,13 +51,21 @@ type Document struct {
 	Program       bundle.Entry         `json:"program"`
 	Logged        bundle.Entry         `json:"logged"`
 	Checkpoint    string               `json:"checkpoint"` // signed note: the member's signature and exactly q cosignatures
-	Evidence      []Evidence           `json:"evidence"`   // of the checks with an answer, in the order of the program
+	Evidence      []Evidence           `json:"evidence"`   // of the checks with an answer or a refusal, in the order of the program
 }
 
-// Evidence is the answer to one check, without opening.
+// Evidence is the answer to one check, without opening, or its refusal: exactly one of the two.
 type Evidence struct {
-	Check  string         `json:"check"`
-	Answer *bundle.Bundle `json:"answer"`
+	Check   string         `json:"check"`
+	Answer  *bundle.Bundle `json:"answer,omitempty"`
+	Refusal *Refusal       `json:"refusal,omitempty"`
+}
+
+// A Refusal is the signed query of a check and the holder's signed no to it. Like a bundle, it names nobody: the tag in the query needs
+// the opening, which is not here.
+type Refusal struct {
+	Query bundle.Signed        `json:"query"`
+	Reply bundle.SignedRefusal `json:"reply"`
 }
 
 // DecodeDocument reads a decision document of at most MaxDecision bytes in its one spelling, or returns bundle.ErrEncoding.
@@ -70,8 +78,8 @@ func DecodeDocument(data []byte) (*Document, error) {
 		return nil, fmt.Errorf("reading a decision: want version 1 and evidence of at most %d checks: %w", MaxChecks, bundle.ErrEncoding)
 	}
 	for _, e := range d.Evidence {
-		if e.Answer == nil {
-			return nil, fmt.Errorf("reading a decision: evidence without an answer: %w", bundle.ErrEncoding)
+		if (e.Answer == nil) == (e.Refusal == nil) {
+			return nil, fmt.Errorf("reading a decision: evidence is either an answer or a refusal: %w", bundle.ErrEncoding)
 		}
 	}
 	return &d, nil

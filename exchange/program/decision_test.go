@@ -24,7 +24,7 @@ func testDocument(tb testing.TB) []byte {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	d := Document{Version: 1, Decision: bundle.Signed{Body: string(body)}, Checkpoint: "x", Evidence: []Evidence{{"aged", &bundle.Bundle{}}}}
+	d := Document{Version: 1, Decision: bundle.Signed{Body: string(body)}, Checkpoint: "x", Evidence: []Evidence{{Check: "aged", Answer: &bundle.Bundle{}}, {Check: "poor", Refusal: &Refusal{}}}}
 	data, err := bundle.Encode(&d)
 	if err != nil {
 		tb.Fatal(err)
@@ -45,6 +45,8 @@ func TestDecodeDocumentRefuses(t *testing.T) {
 		"name twice":    strings.Replace(good, `{"v":1`, `{"v":1,"v":1`, 1),
 		"version":       strings.Replace(good, `{"v":1`, `{"v":2`, 1),
 		"space":         good + " ",
+		"both":          strings.Replace(good, `"refusal":{`, `"answer":`+good[strings.Index(good, `"answer":`)+9:strings.Index(good, `},{"check":"poor"`)]+`,"refusal":{`, 1),
+		"neither":       good[:strings.Index(good, `,"refusal":`)] + `}]}`,
 		"no answer":     good[:strings.Index(good, `"answer":`)] + `"answer":null}]}`,
 		"thirteen":      good[:strings.Index(good, `"evidence":`)] + `"evidence":[` + strings.Repeat(`{"check":"a","answer":null},`, 12) + `{"check":"a","answer":null}]}`,
 		"too long":      good + strings.Repeat(" ", MaxDecision),
@@ -136,6 +138,12 @@ func FuzzDocument(f *testing.F) {
 			_, _, _, _, _ = said.times()
 		}
 		for _, e := range d.Evidence {
+			if e.Refusal != nil {
+				var q bundle.Query
+				var no bundle.Refusal
+				_, _ = e.Refusal.Query.Peek(&q), e.Refusal.Reply.Refusal.Peek(&no)
+				continue
+			}
 			if _, err := e.Answer.EvidenceDigest(); err != nil {
 				t.Fatal(err)
 			}

@@ -398,18 +398,31 @@ func (c *Cases) Document(id string, round int) ([]byte, error) {
 		return nil, err
 	}
 	for _, found := range now.Findings {
-		if found.Outcome != OutcomeAnswered {
+		if !shown(found.Outcome) {
 			continue
 		}
-		data, err := c.opts.Asker.Bundle(found.Query, false)
+		e, err := c.show(found)
 		if err != nil {
 			return nil, fmt.Errorf("showing a decision: check %s: %w", found.Check, err)
 		}
-		b, err := bundle.Decode(data)
-		if err != nil {
-			return nil, err
-		}
-		d.Evidence = append(d.Evidence, Evidence{found.Check, b})
+		d.Evidence = append(d.Evidence, e)
 	}
 	return bundle.Encode(&d)
+}
+
+// show is the evidence of one finding.
+func (c *Cases) show(found Finding) (Evidence, error) {
+	if found.Outcome != OutcomeAnswered {
+		query, no, err := c.opts.Asker.Refusal(found.Query)
+		if err != nil {
+			return Evidence{}, err
+		}
+		return Evidence{Check: found.Check, Refusal: &Refusal{Query: query, Reply: *no}}, nil
+	}
+	data, err := c.opts.Asker.Bundle(found.Query, false)
+	if err != nil {
+		return Evidence{}, err
+	}
+	b, err := bundle.Decode(data)
+	return Evidence{Check: found.Check, Answer: b}, err
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/grille-gateway/grille/exchange/bundle"
+	"github.com/grille-gateway/grille/exchange/holder"
 	"github.com/grille-gateway/grille/ledger/entry"
 	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/ledger/view"
@@ -27,9 +28,16 @@ const (
 	ReasonLogged        Reason = "logged"        // the entry is of another decision or time
 	ReasonChecks        Reason = "checks"        // the findings are not those of the program's checks
 	ReasonEvidence      Reason = "evidence"      // an answer is missing, does not verify, or is to another question
-	ReasonTimes         Reason = "times"         // the times of application, answers, decision and effect do not follow one another
-	ReasonRule          Reason = "rule"          // the rule says otherwise, or a person had to decide, or none could
-	ReasonReplica       Reason = "replica"       // the whole log says otherwise
+	// Of a check that its holder refused, in the order in which they are checked.
+	ReasonRefusedQuery     Reason = "refused_query"     // the refused query is not signed by the member, or is not this check's question in this case
+	ReasonRefusalSignature Reason = "refusal_signature" // the check's holder did not sign the refusal
+	ReasonRefusalQuery     Reason = "refusal_query"     // the refusal is of another query
+	ReasonRefusalCode      Reason = "refusal_code"      // the refusal has another code than the decision says
+	ReasonRefusalPromise   Reason = "refusal_promise"   // the holder did not promise to log the refusal's receipt
+
+	ReasonTimes   Reason = "times"   // the times of application, answers, refusals, decision and effect do not follow one another
+	ReasonRule    Reason = "rule"    // the rule says otherwise, or a person had to decide, or none could
+	ReasonReplica Reason = "replica" // the whole log says otherwise
 )
 
 // A Refused says why a decision document is not accepted.
@@ -59,6 +67,7 @@ type Report struct {
 	Rule    bool             `json:"rule_followed"` // decided by the rule, which gives this result for these verdicts
 	Reviews []string         `json:"review_reasons,omitempty"`
 	Answers []*bundle.Report `json:"answers"`
+	Refused []RefusalReport  `json:"refusals,omitempty"`
 	Digest  string           `json:"digest"`
 	Index   uint64           `json:"index"` // of the decision's entry
 	Logged  string           `json:"logged"`
@@ -78,9 +87,9 @@ type verification struct {
 }
 
 // Verify checks a decision document without any network: the member's signature, its log, the program that it published, the evidence of
-// each answer, and that the rule gives this result for these verdicts. v must have the chain that the document's configuration is of; its
+// each answer and refusal, and that the rule gives this result for these verdicts. v must have the chain that the document's configuration is of; its
 // replica is used if there is one. Not shown by a document: that the answers are about one person (openings show it), that no later
-// decision of the case took its place, and what a check without an answer says of its reason. A refused document gives a *Refused.
+// decision of the case took its place, and what a check without answer or refusal says of its reason. A refused document gives a *Refused.
 func Verify(v *bundle.Verifier, data []byte) (*Report, error) {
 	doc, err := DecodeDocument(data)
 	if err != nil {
@@ -121,8 +130,12 @@ func (c *verification) signature() error {
 // signed opens the decision with the member's query key of the document's configuration or of one before it: a decision keeps its
 // signature, and is shown under the configuration of the day.
 func (c *verification) signed() error {
-	then := slices.DeleteFunc(slices.Clone(c.Configurations()), func(cfg *network.Configuration) bool { return cfg.Version > c.config.Version })
-	return c.doc.Decision.OpenBy(then, c.decision.Member, LabelDecision, &c.decision)
+	return c.doc.Decision.OpenBy(c.then(), c.decision.Member, LabelDecision, &c.decision)
+}
+
+// then are the configurations up to the document's.
+func (c *verification) then() []*network.Configuration {
+	return slices.DeleteFunc(slices.Clone(c.Configurations()), func(cfg *network.Configuration) bool { return cfg.Version > c.config.Version })
 }
 
 // checkpoint checks that program and decision are entries of the member's log.
@@ -179,51 +192,76 @@ func (c *verification) logged() error {
 	return nil
 }
 
-// checks checks that there is one finding of each of the program's checks, in their order, and evidence of each answer.
+// checks checks that there is one finding of each of the program's checks, in their order, and evidence of each answer and refusal.
 func (c *verification) checks() error {
-	var answered []string
+	var evident []string
 	for i, f := range c.decision.Checks {
 		if i >= len(c.program.Checks) || f.Check != c.program.Checks[i].Name {
 			return refuse(ReasonChecks, "finding %d is not of the program's check", i+1)
 		}
-		switch f.Outcome {
-		case OutcomeAnswered:
-			if f.Evidence == nil || f.Code != "" {
-				return refuse(ReasonChecks, "check %s: an answer has evidence and no code", f.Check)
-			}
-			answered = append(answered, f.Check)
-		case OutcomeClaimed, OutcomeSpared:
-			if f.Evidence != nil || f.Verdict != "" || c.program.Scope == nil || c.program.Scope.Check != f.Check {
-				return refuse(ReasonChecks, "check %s: it claims nothing", f.Check)
-			}
-		case OutcomeRefused, OutcomeRejected, OutcomeUnanswered, OutcomeUnaskable:
-			if f.Evidence != nil || f.Verdict != "" {
-				return refuse(ReasonChecks, "check %s: no answer has no verdict", f.Check)
-			}
-		default:
-			return refuse(ReasonChecks, "check %s: unknown outcome", f.Check)
+		if err := c.formed(f); err != nil {
+			return err
+		}
+		if shown(f.Outcome) {
+			evident = append(evident, f.Check)
 		}
 	}
-	var shown []string
+	var has []string
 	for _, e := range c.doc.Evidence {
-		shown = append(shown, e.Check)
+		has = append(has, e.Check)
 	}
-	if len(c.decision.Checks) != len(c.program.Checks) || !slices.Equal(answered, shown) {
-		return refuse(ReasonChecks, "want a finding of each check, and the evidence of each answer, in the program's order")
+	if len(c.decision.Checks) != len(c.program.Checks) || !slices.Equal(evident, has) {
+		return refuse(ReasonChecks, "want a finding of each check, and the evidence of each answer and refusal, in the program's order")
 	}
 	return nil
 }
 
-// evidence verifies each answer as a bundle, and that it is to the question that the program asks in this case.
+// formed checks that a finding says what one of its outcome can say.
+func (c *verification) formed(f Finding) error {
+	claims := c.program.Scope != nil && c.program.Scope.Check == f.Check
+	switch f.Outcome {
+	case OutcomeAnswered:
+		if f.Evidence == nil || f.Code != "" {
+			return refuse(ReasonChecks, "check %s: an answer has evidence and no code", f.Check)
+		}
+		return nil
+	case OutcomeClaimed, OutcomeSpared:
+		if !claims || f.Code != "" {
+			return refuse(ReasonChecks, "check %s: it claims nothing", f.Check)
+		}
+	case OutcomeRefused:
+		if f.Code == "" || claims && f.Code == holder.CodeClaimed {
+			return refuse(ReasonChecks, "check %s: a refusal has a code, and %s is an outcome of its own", f.Check, OutcomeClaimed)
+		}
+	case OutcomeRejected, OutcomeUnanswered, OutcomeUnaskable:
+	default:
+		return refuse(ReasonChecks, "check %s: unknown outcome", f.Check)
+	}
+	if f.Evidence != nil || f.Verdict != "" || f.Claim != "" {
+		return refuse(ReasonChecks, "check %s: no answer has no verdict", f.Check)
+	}
+	return nil
+}
+
+// evidence verifies each answer as a bundle, each refusal, and that both are to the question that the program asks in this case.
 func (c *verification) evidence() error {
 	rest := c.doc.Evidence
 	for i, f := range c.decision.Checks {
-		if f.Outcome != OutcomeAnswered {
+		if !shown(f.Outcome) {
 			continue
 		}
-		b := rest[0].Answer
+		e := rest[0]
 		rest = rest[1:]
-		if err := c.answer(c.program.Checks[i], f, b); err != nil {
+		if (f.Outcome == OutcomeAnswered) != (e.Answer != nil) {
+			return refuse(ReasonChecks, "check %s: the evidence is not of its outcome", f.Check)
+		}
+		if e.Refusal != nil {
+			if err := c.refusal(c.program.Checks[i], f, e.Refusal); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := c.answer(c.program.Checks[i], f, e.Answer); err != nil {
 			return &Refused{ReasonEvidence, fmt.Errorf("check %s: %w", f.Check, err)}
 		}
 	}
@@ -253,10 +291,7 @@ func (c *verification) answer(k Check, f Finding, b *bundle.Bundle) error {
 	if err := b.Query.Peek(&q); err != nil {
 		return err
 	}
-	want := reference(c.program, c.decision.Program.Hash, c.decision.Case, k.Name)
-	if report.Requester != c.decision.Member || report.Holder != k.Holder || report.Policy != k.Policy || report.Version != k.Version ||
-		report.Purpose != k.Purpose || report.LegalBasis != k.LegalBasis || report.Case != want || report.QueryID != f.Query ||
-		q.MaxAgeSeconds != int64(k.MaxAge/time.Second) || q.AsOf != "" || q.Epoch != 0 || len(q.Disclose) > 0 {
+	if !c.asks(k, f, &q) {
 		return fmt.Errorf("the answer is to another question: %w", bundle.ErrEncoding)
 	}
 	if report.Verdict.String() != f.Verdict {
@@ -267,6 +302,14 @@ func (c *verification) answer(k Check, f Finding, b *bundle.Bundle) error {
 	}
 	c.report.Answers = append(c.report.Answers, report)
 	return nil
+}
+
+// asks reports whether a query is the deciding member's to a check's question in this case. Its scope is another matter.
+func (c *verification) asks(k Check, f Finding, q *bundle.Query) bool {
+	return q.Instance == c.decision.Instance && q.Requester == c.decision.Member && q.Holder == k.Holder && q.Policy == k.Policy &&
+		q.PolicyVersion == k.Version && q.Purpose == k.Purpose && q.LegalBasis == k.LegalBasis && q.ID == f.Query &&
+		q.Case == reference(c.program, c.decision.Program.Hash, c.decision.Case, k.Name) &&
+		q.MaxAgeSeconds == int64(k.MaxAge/time.Second) && q.AsOf == "" && q.Epoch == 0 && len(q.Disclose) == 0
 }
 
 // claimed checks that the answer to the scope's check, and no other, claims; and that what the decision says of its place is not belied.
@@ -336,6 +379,11 @@ func (c *verification) times() error {
 		}
 		if answered.Before(opened.Add(-slack)) || answered.After(decided.Add(slack)) {
 			return refuse(ReasonTimes, "an answer is not of the time between application and decision")
+		}
+	}
+	for _, r := range c.report.Refused {
+		if err := (&bundle.Refusal{Time: r.Time}).CheckTime(c.config, opened, decided); err != nil {
+			return refuse(ReasonTimes, "a refusal is not of the time between application and decision")
 		}
 	}
 	return nil

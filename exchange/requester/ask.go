@@ -18,6 +18,7 @@ import (
 	"github.com/grille-gateway/grille/exchange/receipt"
 	"github.com/grille-gateway/grille/exchange/schema"
 	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/ledger/view"
 )
 
@@ -380,7 +381,7 @@ func (r *Requester) judge(s *sentRecord, data []byte, record *resultRecord) erro
 	return err
 }
 
-// judgeRefusal checks a signed no and its promise.
+// judgeRefusal checks a signed no, its time and its promise: whatever is taken here verifies in a decision document.
 func (r *Requester) judgeRefusal(s *sentRecord, signed *bundle.SignedRefusal, record *resultRecord) error {
 	key, err := bundle.Key(r.opts.Config, s.Holder)
 	if err != nil {
@@ -397,12 +398,15 @@ func (r *Requester) judgeRefusal(s *sentRecord, signed *bundle.SignedRefusal, re
 	if no.Query != digest {
 		return &bundle.Refused{Reason: bundle.ReasonHeader, Err: errors.New("the refusal is of another query")}
 	}
-	want := receipt.Digest(signed.Salt, digest, receipt.OutcomeRefused, signed.Refusal.Digest(bundle.LabelRefusal))
 	issued, err := entry.ParseTime(s.Issued)
 	if err != nil {
 		return err
 	}
-	if _, err := bundle.OpenPromise(&signed.Promise, key, r.opts.Config, s.Holder, digest, want, issued, r.opts.Now()); err != nil {
+	now := r.opts.Now()
+	if err := no.CheckTime(r.opts.Config, issued, now); err != nil {
+		return &bundle.Refused{Reason: bundle.ReasonTimes, Err: err}
+	}
+	if err := signed.CheckPromise([]*network.Configuration{r.opts.Config}, s.Holder, digest, issued, now); err != nil {
 		return &bundle.Refused{Reason: bundle.ReasonPromise, Err: err}
 	}
 	record.Refusal, record.Message = no.Code, no.Message

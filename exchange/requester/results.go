@@ -129,6 +129,30 @@ func (r *Requester) Bundle(id string, opening bool) ([]byte, error) {
 	return bundle.Encode(&b)
 }
 
+// Refusal returns the signed query that a holder refused and the holder's signed refusal. Neither names the person.
+func (r *Requester) Refusal(id string) (bundle.Signed, *bundle.SignedRefusal, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := r.cases[id]
+	if a == nil {
+		return bundle.Signed{}, nil, fmt.Errorf("looking a refusal up: %w", ErrUnknownQuery)
+	}
+	if a.result == nil || a.result.Refusal == "" || a.result.Rejected != "" {
+		return bundle.Signed{}, nil, fmt.Errorf("looking a refusal up: %w", ErrNoRefusal)
+	}
+	reply, err := bundle.DecodeReply(a.result.Reply)
+	if err != nil {
+		return bundle.Signed{}, nil, err
+	}
+	if reply.Refusal == nil {
+		return bundle.Signed{}, nil, fmt.Errorf("looking a refusal up: %w", ErrNoRefusal)
+	}
+	return a.sent.Query, reply.Refusal, nil
+}
+
+// ErrNoRefusal reports a query that its holder did not refuse.
+var ErrNoRefusal = errors.New("the query was not refused")
+
 // ErrNoAnswer reports a query that was refused, rejected or not answered yet.
 var ErrNoAnswer = errors.New("the query has no verified answer")
 

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +18,7 @@ func (a *app) programVerify() *cobra.Command {
 	c := &cobra.Command{
 		Use: "verify DECISION --network network.json --key verifying.key", Short: "Check a decision and all its evidence, offline", Args: cobra.ExactArgs(1),
 		Long: `Checks that a member decided a case as its published program says: its signature, the program and the decision on its log, the evidence
-of every answer, and that the rule gives this result for these verdicts, or that a person had to decide. It needs no network and no
+of every answer and refusal, and that the rule gives this result for these verdicts, or that a person had to decide. It needs no network and no
 gateway. With --ledger, a copy of any member's ledger folder, it proves besides that what the answers rest on was in force. Not shown:
 that the answers are about one person, and that no later decision of the case took this one's place. Exit code 3 means that it does
 not verify.`,
@@ -89,7 +91,10 @@ func (a *app) printDecision(v *bundle.Verifier, r *program.Report, kind string) 
 		for _, f := range r.Checks {
 			what := f.Verdict + ", evidence verified"
 			if f.Outcome != program.OutcomeAnswered {
-				what = f.Outcome + " " + f.Code
+				what = strings.TrimSpace(f.Outcome + " " + f.Code)
+				if slices.ContainsFunc(r.Refused, func(no program.RefusalReport) bool { return no.Check == f.Check }) {
+					what += ", signed refusal verified"
+				}
 			}
 			if f.Claim != "" {
 				what += ", claim " + f.Claim
