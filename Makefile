@@ -35,12 +35,13 @@ vuln:
 
 # Everything within one process, under the race detector, but what runs in one goroutine and long: that is sim's. exchange's tests make
 # some hundred proofs, which the detector slows down fivefold: there it watches those in which several things happen at once, and the
-# whole runs without it. test-race watches all of them.
+# whole runs without it. test-race watches all of them. Policies mean the same to three evaluators: 100,000 pairs, with what they cover.
 ALONE = ^(TestSimulation|TestEveryDamagedByte)
 TOGETHER = ^(TestAnswersToAnOffer|TestBatchesName|TestBudgetIsReserved|TestClaimsAtTheSameTime|TestCasesResume|TestLeavingAGroup|TestLostClaims|TestOneOffer|TestRepeatedOffer|TestResentQuery|TestRevo|TestSilentHolder|TestVerifiedAnswer)
 unit:
 	$(GO) test -race $(TESTFLAGS) -skip '$(ALONE)' $$($(GO) list ./... | grep -v -e '/grille/exchange$$' -e '/node/demo$$' -e '/node/field$$')
 	$(GO) test $(TESTFLAGS) ./exchange
+	$(GO) test $(TESTFLAGS) -v ./exchange/policy -run 'Agrees?$$'
 	$(GO) test -race $(TESTFLAGS) ./exchange -run '$(TOGETHER)'
 
 # 10,000 simulated networks, each from one seed: crashes, partitions, lost and forged messages, folders set back, wrong clocks, changes of the
