@@ -40,7 +40,7 @@ type Finding struct {
 	Code     string        `json:"code,omitempty"`     // of a refusal or rejection
 	Query    string        `json:"query,omitempty"`    // query id
 	Evidence *receipt.Hash `json:"evidence,omitempty"` // of an answer: digest of its bundle without opening, receipt path and claim's place
-	Claim    string        `json:"claim,omitempty"`    // of a claim that is final: bundle.ClaimFirst or ClaimLater
+	Claim    string        `json:"claim,omitempty"`    // of a claim that is final: bundle.ClaimFirst, bundle.ClaimLater or ClaimTwice
 }
 
 // A Round is one decision of a case: the first one, or one after a contest.
@@ -163,6 +163,8 @@ func reasons(p *Program, findings []Finding) []string {
 			why = append(why, fmt.Sprintf("check %s is %s (%s)", f.Check, f.Outcome, f.Code))
 		case f.Outcome != OutcomeAnswered:
 			why = append(why, fmt.Sprintf("check %s is %s", f.Check, f.Outcome))
+		case f.Claim == ClaimTwice:
+			why = append(why, fmt.Sprintf("check %s claims what another case here has claimed: the register gave one claim twice", f.Check))
 		case f.Verdict == circuits.Indeterminate.String():
 			why = append(why, fmt.Sprintf("check %s is indeterminate", f.Check))
 		}
@@ -176,7 +178,7 @@ func granted(p *Program, findings []Finding) (bool, error) {
 	of := make(map[string]circuits.Verdict, len(findings))
 	claimed := false
 	for _, f := range findings {
-		if f.Outcome == OutcomeClaimed || f.Outcome == OutcomeSpared || f.Claim == bundle.ClaimLater {
+		if f.Outcome == OutcomeClaimed || f.Outcome == OutcomeSpared || f.Claim == bundle.ClaimLater || f.Claim == ClaimTwice {
 			claimed = claimed || f.Outcome != OutcomeSpared
 			of[f.Check] = circuits.Satisfied
 			continue
@@ -275,7 +277,7 @@ func (c *Case) settle(f Finding) error {
 
 // place takes where the case's claim stands.
 func (c *Case) place(state string) error {
-	if c.claiming() == "" || state != bundle.ClaimFirst && state != bundle.ClaimLater {
+	if c.claiming() == "" || state != bundle.ClaimFirst && state != bundle.ClaimLater && state != ClaimTwice {
 		return fmt.Errorf("placing a claim: %w", ErrState)
 	}
 	c.Findings = slices.Clone(c.Findings)

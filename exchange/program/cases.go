@@ -69,6 +69,7 @@ type Cases struct {
 	order        []string // ids, oldest first
 	applications map[application]string
 	programs     map[entry.ProgramPublish]*Program
+	claims       map[claimKey]string // id of the case that has the claim
 }
 
 // application is a caller's id of an application to one program version.
@@ -89,7 +90,8 @@ var (
 
 // New makes Cases with nothing remembered.
 func New(opts Options) *Cases {
-	return &Cases{opts: opts, cases: map[string]*file{}, applications: map[application]string{}, programs: map[entry.ProgramPublish]*Program{}}
+	return &Cases{opts: opts, cases: map[string]*file{}, applications: map[application]string{}, programs: map[entry.ProgramPublish]*Program{},
+		claims: map[claimKey]string{}}
 }
 
 func (c *Cases) origin() string { return c.opts.Config.Origin(c.opts.Member) }

@@ -34,8 +34,9 @@ type foundRecord struct {
 }
 
 type claimedRecord struct {
-	Case  string `json:"case"`
-	State string `json:"state"`
+	Case      string `json:"case"`
+	State     string `json:"state"`
+	Nullifier string `json:"nullifier"` // what tells that another case has the same claim
 }
 
 type decidedRecord struct {
@@ -145,7 +146,7 @@ func (c *Cases) replay(kind string, payload []byte) error {
 		return c.with(r.Case, err, func(f *file) error { return f.settle(r.Finding) })
 	case KindClaimed:
 		r, err := decode[claimedRecord](payload)
-		return c.with(r.Case, err, func(f *file) error { return f.place(r.State) })
+		return c.with(r.Case, err, func(f *file) error { return c.recall(f, r) })
 	case KindDecided:
 		r, err := decode[decidedRecord](payload)
 		return c.with(r.Case, err, func(f *file) error { return f.decide(r.Signed) })

@@ -104,7 +104,7 @@ func (c *Cases) settle(ctx context.Context, f *file) error {
 	if err != nil || ctx.Err() != nil {
 		return errors.Join(err, ctx.Err())
 	}
-	return c.keep(f, KindClaimed, claimedRecord{f.ID, claim.State}, func() error { return f.place(claim.State) })
+	return c.placed(f, query, claim.State)
 }
 
 // claim asks the check that claims, unless it was asked or nothing can be granted.

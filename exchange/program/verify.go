@@ -327,7 +327,7 @@ func (c *verification) claimed(k Check, f Finding, q *bundle.Query, shown string
 	switch f.Claim {
 	case "":
 		return nil
-	case bundle.ClaimFirst:
+	case bundle.ClaimFirst, ClaimTwice:
 		if !final {
 			return fmt.Errorf("the claim is not shown to be final: %w", bundle.ErrEncoding)
 		}

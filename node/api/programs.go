@@ -100,7 +100,7 @@ type Finding struct {
 	Verdict string `json:"verdict,omitempty"`
 	Code    string `json:"code,omitempty" doc:"Of a refusal or rejection"`
 	Query   string `json:"query_id,omitempty"`
-	Claim   string `json:"claim,omitempty" enum:"first,later" doc:"Of a claim that is final; without it nothing is granted"`
+	Claim   string `json:"claim,omitempty" enum:"first,later,twice" doc:"Of a claim that is final; nothing is granted but with the first. twice: it is first, and another case of this member has it"`
 }
 
 // Decision is one decision of a case.
