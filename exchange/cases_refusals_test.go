@@ -41,27 +41,15 @@ func (w *world) refusedBy(member string, query *bundle.Signed, change func(no *b
 	return r
 }
 
-// TestRefusalsAreShown denies by rule what a register refused, and has the document changed as its member could, or as anyone could. A
-// refusal that another holder's would pass for lets a member deny whom it likes.
-func TestRefusalsAreShown(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	o := w.claimOffice()
-	granted, _ := o.shown(o.decide(household("P-0001", "P-0002")).ID, -1)
-	data, report := o.shown(o.decide(household("P-0001", "P-0004")).ID, -1)
-	again, _ := o.shown(o.decide(household("P-0001", "P-0004")).ID, -1)
-	if !report.Rule || report.Granted || len(report.Refused) != 1 || report.Refused[0].Code != "claimed" || report.Refused[0].Holder != civil {
-		t.Fatalf("%+v", report)
-	}
-	for _, secret := range []string{"P-0001", "P-0004", "nonce", "opening", "nullifier"} {
-		if strings.Contains(string(data), secret) {
-			t.Errorf("the document holds %q", secret)
-		}
-	}
-	other, err := program.DecodeDocument(again)
-	w.check(err)
-	paid, err := program.DecodeDocument(granted)
-	w.check(err)
+// refusalLie changes a document, and what its member signed, and says for which reason it is then refused.
+type refusalLie struct {
+	change func(d *program.Document, s *program.Decision)
+	want   program.Reason
+}
+
+// refusalLies are ways to show another refusal than the one that was given, each with its reason; it is a table, and so longer than a
+// function should be. Other is another case that was refused, paid one that was granted.
+func (w *world) refusalLies(other, paid *program.Document) map[string]refusalLie {
 	query := func(d *program.Document, change func(q *bundle.Query)) bundle.Signed {
 		var q bundle.Query
 		w.check(d.Evidence[0].Refusal.Query.Peek(&q))
@@ -83,10 +71,7 @@ func TestRefusalsAreShown(t *testing.T) {
 			d.Evidence[0].Refusal.Reply = w.refusedBy(by, &d.Evidence[0].Refusal.Query, change)
 		}
 	}
-	for name, c := range map[string]struct {
-		change func(d *program.Document, s *program.Decision)
-		want   program.Reason
-	}{
+	return map[string]refusalLie{
 		"nothing":          {func(*program.Document, *program.Decision) {}, ""},
 		"refused anew":     {refused(civil, func(*bundle.Refusal) {}), ""},
 		"no refusal":       {func(d *program.Document, _ *program.Decision) { d.Evidence = d.Evidence[1:] }, program.ReasonChecks},
@@ -131,7 +116,31 @@ func TestRefusalsAreShown(t *testing.T) {
 			s.Checks[0].Outcome, s.Checks[0].Code = program.OutcomeRefused, "budget_exhausted"
 		}, program.ReasonRefusalCode},
 		"granted": {func(_ *program.Document, s *program.Decision) { s.Granted = true }, program.ReasonRule},
-	} {
+	}
+}
+
+// TestRefusalsAreShown denies by rule what a register refused, and has the document changed as its member could, or as anyone could. A
+// refusal that another holder's would pass for lets a member deny whom it likes.
+func TestRefusalsAreShown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	o := w.claimOffice()
+	granted, _ := o.shown(o.decide(household("P-0001", "P-0002")).ID, -1)
+	data, report := o.shown(o.decide(household("P-0001", "P-0004")).ID, -1)
+	again, _ := o.shown(o.decide(household("P-0001", "P-0004")).ID, -1)
+	if !report.Rule || report.Granted || len(report.Refused) != 1 || report.Refused[0].Code != "claimed" || report.Refused[0].Holder != civil {
+		t.Fatalf("%+v", report)
+	}
+	for _, secret := range []string{"P-0001", "P-0004", "nonce", "opening", "nullifier"} {
+		if strings.Contains(string(data), secret) {
+			t.Errorf("the document holds %q", secret)
+		}
+	}
+	other, err := program.DecodeDocument(again)
+	w.check(err)
+	paid, err := program.DecodeDocument(granted)
+	w.check(err)
+	for name, c := range w.refusalLies(other, paid) {
 		d, err := program.DecodeDocument(data)
 		w.check(err)
 		w.resign(d, func(s *program.Decision) { c.change(d, s) })
