@@ -37,7 +37,7 @@ func (w *world) put(q api.Question) asked {
 // TestLogsOverTheNetwork asks over QUIC what is allowed and what is not, restarts both sides, and has the officers' files and the persons'
 // files at holder and requester say exactly what was asked, refusals of each kind included.
 func TestLogsOverTheNetwork(t *testing.T) {
-	w := newWorld(t, civil, benefits)
+	w := newWorldWith(t, slowBeats, civil, benefits)
 	w.start(civil, benefits)
 	w.furnish(2)
 	change := func(f func(q *api.Question)) api.Question { q := question("P-0001"); f(&q); return q }
