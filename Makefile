@@ -33,13 +33,15 @@ vuln:
 		echo "govulncheck: NOT RUN: $$why"; \
 	else echo "$$out"; exit $$code; fi
 
-# Everything within one process, under the race detector, but what runs in one goroutine and long: that is sim's. exchange's tests make
-# some hundred proofs, which the detector slows down fivefold: there it watches those in which several things happen at once, and the
-# whole runs without it. test-race watches all of them. Policies mean the same to three evaluators: 100,000 pairs, with what they cover.
+# Everything within one process, under the race detector, but what runs in one goroutine and long (ALONE, sim's; the packages of PURE), and
+# exchange: its tests make some hundred proofs, which the detector slows down fivefold. There it
+# watches those in which several things happen at once; test-race watches all. Three evaluators agree on 100,000 pairs in exchange/policy.
 ALONE = ^(TestSimulation|TestEveryDamagedByte)
+PURE = ./circuits ./exchange/policy
 TOGETHER = ^(TestAnswersToAnOffer|TestBatchesName|TestBudgetIsReserved|TestClaimsAtTheSameTime|TestCasesResume|TestLeavingAGroup|TestLostClaims|TestOneOffer|TestRepeatedOffer|TestResentQuery|TestRevo|TestSilentHolder|TestVerifiedAnswer)
 unit:
-	$(GO) test -race $(TESTFLAGS) -skip '$(ALONE)' $$($(GO) list ./... | grep -v -e '/grille/exchange$$' -e '/node/demo$$' -e '/node/field$$')
+	$(GO) test $(TESTFLAGS) $(PURE)
+	$(GO) test -race $(TESTFLAGS) -skip '$(ALONE)' $$($(GO) list ./... | grep -v -e '/grille/exchange$$' -e '/node/demo$$' -e '/node/field$$' -e '/circuits$$' -e '/exchange/policy$$')
 	$(GO) test $(TESTFLAGS) ./exchange
 	$(GO) test $(TESTFLAGS) -v ./exchange/policy -run 'Agrees?$$'
 	$(GO) test -race $(TESTFLAGS) ./exchange -run '$(TOGETHER)'
@@ -64,9 +66,9 @@ examples:
 	$(GO) test -v $(TESTFLAGS) ./exchange/example
 	$(GO) test -v $(TESTFLAGS) ./node/demo -run '^TestExamples$$'
 
-# exchange's tests under the race detector, every one.
+# Under the race detector what `make test` runs without it.
 test-race:
-	$(GO) test -race -timeout 30m ./exchange
+	$(GO) test -race -timeout 30m ./exchange $(PURE)
 
 # Longer versions: 200 killed processes, and every byte of a bundle changed.
 test-faults:
