@@ -34,8 +34,8 @@ vuln:
 	else echo "$$out"; exit $$code; fi
 
 # Everything within one process, under the race detector, but what runs in one goroutine and long (ALONE, sim's; the packages of PURE), and
-# exchange: its tests make some hundred proofs, which the detector slows down fivefold. There it
-# watches those in which several things happen at once; test-race watches all. Three evaluators agree on 100,000 pairs in exchange/policy.
+# exchange: its tests make some hundred proofs, which the detector slows down fivefold. There it watches those
+# in which several things happen at once; test-race watches all. Three evaluators agree on 100,000 pairs in exchange/policy.
 ALONE = ^(TestSimulation|TestEveryDamagedByte)
 PURE = ./circuits ./exchange/policy
 TOGETHER = ^(TestAnswersToAnOffer|TestBatchesName|TestBudgetIsReserved|TestClaimsAtTheSameTime|TestCasesResume|TestLeavingAGroup|TestLostClaims|TestOneOffer|TestRepeatedOffer|TestResentQuery|TestRevo|TestSilentHolder|TestVerifiedAnswer)
