@@ -171,6 +171,9 @@ func (c *checker) keys(e CircuitKeys) {
 	c.hex("circuit", e.Circuit)
 	c.hex("verifying_key", e.VerifyingKey)
 	c.text("key_kind", e.KeyKind, 1, MaxName)
+	if e.Transcript != "" {
+		c.hex("transcript", e.Transcript)
+	}
 	c.time("time", e.Time)
 }
 

@@ -170,11 +170,13 @@ type ReceiptsBatch struct {
 	Time   string            `json:"time"`
 }
 
-// CircuitKeys pins the circuit and the verifying key that this member proves with.
+// CircuitKeys pins a circuit and the verifying key that this member proves with. With a transcript it says besides that the member
+// verified the ceremony, or, of key kind "demo", that it relies on who did. The newest of a circuit counts.
 type CircuitKeys struct {
-	Circuit      string `json:"circuit"`       // 64 hexadecimal digits
-	VerifyingKey string `json:"verifying_key"` // SHA-256, 64 hexadecimal digits
-	KeyKind      string `json:"key_kind"`      // "development" or "ceremony"
+	Circuit      string `json:"circuit"`              // 64 hexadecimal digits
+	VerifyingKey string `json:"verifying_key"`        // SHA-256, 64 hexadecimal digits
+	KeyKind      string `json:"key_kind"`             // "development", "demo" or "ceremony"
+	Transcript   string `json:"transcript,omitempty"` // SHA-256 of the ceremony's transcript, 64 hexadecimal digits
 	Time         string `json:"time"`
 }
 

@@ -31,7 +31,11 @@ func TestSeeds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		inputs[e.Kind()] = []any{raw}
+		name := e.Kind()
+		if inputs[name] != nil {
+			name += "-again"
+		}
+		inputs[name] = []any{raw}
 	}
 	corpus.Check(t, "FuzzDecode", inputs)
 

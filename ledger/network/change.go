@@ -21,10 +21,10 @@ type Change struct {
 	Mirrors map[string]bool
 
 	Proposer                   *string
-	Quorum                     *int // 0: floor(2n/3)+1
-	Beat, Heartbeat, Freshness *int // seconds
-	Circuits                   *[]Circuit
-	Schemes                    []Scheme // more of them; those that there are stay
+	Quorum                     *int       // 0: floor(2n/3)+1
+	Beat, Heartbeat, Freshness *int       // seconds
+	Circuits                   *[]Circuit // all of the next version's
+	Schemes                    []Scheme   // more of them; those that there are stay
 	Expires                    *string
 }
 
@@ -41,7 +41,7 @@ func Succeed(prev *Configuration, change Change) (*Configuration, error) {
 	set(&next.FreshnessSeconds, change.Freshness)
 	set(&next.Circuits, change.Circuits)
 	set(&next.Expires, change.Expires)
-	next.Circuits = slices.Clone(next.Circuits)
+	next.Circuits = sortCircuits(next.Circuits)
 	if err := next.changeMembers(change); err != nil {
 		return nil, err
 	}
@@ -50,7 +50,6 @@ func Succeed(prev *Configuration, change Change) (*Configuration, error) {
 	}
 	slices.SortFunc(next.Members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(next.Schemes, func(a, b Scheme) int { return strings.Compare(a.Name, b.Name) })
-	slices.SortFunc(next.Circuits, func(a, b Circuit) int { return strings.Compare(a.ID, b.ID) })
 	slices.SortFunc(next.Fences, func(a, b Fence) int { return strings.Compare(a.Origin, b.Origin) })
 	if err := CheckSuccessor(prev, &next); err != nil {
 		return nil, err

@@ -48,13 +48,6 @@ type Scheme struct {
 	Example   string `json:"example"`   // matches Pattern
 }
 
-// A Circuit names a circuit and the verifying key that members accept for it.
-type Circuit struct {
-	ID           string `json:"id"`            // 64 hexadecimal digits
-	VerifyingKey string `json:"verifying_key"` // SHA-256, 64 hexadecimal digits
-	Kind         string `json:"kind"`          // "development" or "ceremony"
-}
-
 // Params are the choices of an instance that no single member makes.
 type Params struct {
 	Mode             string    `json:"mode"`     // ModeDemo or ModeProduction
@@ -64,8 +57,8 @@ type Params struct {
 	BeatSeconds      int       `json:"beat_seconds"`      // a receipts batch each so many seconds; 0: 60
 	HeartbeatSeconds int       `json:"heartbeat_seconds"` // a re-cosigned head each so many seconds; 0: 10
 	FreshnessSeconds int       `json:"freshness_seconds"` // a head is current this long; 0: 30
-	Circuits         []Circuit `json:"circuits"`
-	Expires          string    `json:"expires"` // UTC, like 2030-01-02T15:04:05Z
+	Circuits         []Circuit `json:"circuits"`          // none: no query is answered before a later version names one
+	Expires          string    `json:"expires"`           // UTC, like 2030-01-02T15:04:05Z
 }
 
 // A Configuration is what all members of an instance agree on. Obtain one from Build, Succeed or Parse, which validate it.
@@ -91,7 +84,7 @@ type Configuration struct {
 func Build(instance string, p Params, cards []Card) (*Configuration, error) {
 	c := &Configuration{
 		Instance: instance, Version: 1, Mode: p.Mode, Proposer: p.Proposer, QuorumSize: p.QuorumSize,
-		Schemes: slices.Clone(p.Schemes), Circuits: slices.Clone(p.Circuits),
+		Schemes: slices.Clone(p.Schemes), Circuits: sortCircuits(p.Circuits),
 		BeatSeconds:      orDefault(p.BeatSeconds, 60),
 		HeartbeatSeconds: orDefault(p.HeartbeatSeconds, 10),
 		FreshnessSeconds: orDefault(p.FreshnessSeconds, 30),
@@ -108,7 +101,6 @@ func Build(instance string, p Params, cards []Card) (*Configuration, error) {
 	}
 	slices.SortFunc(c.Members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(c.Schemes, func(a, b Scheme) int { return strings.Compare(a.Name, b.Name) })
-	slices.SortFunc(c.Circuits, func(a, b Circuit) int { return strings.Compare(a.ID, b.ID) })
 	if mirrors := c.Mirrors(); c.Proposer == "" && len(mirrors) > 0 {
 		c.Proposer = mirrors[0].Name
 	}

@@ -229,6 +229,23 @@ func TestValidationRefuses(t *testing.T) {
 		{"circuit's id", "circuits.id", func(c *Configuration) { c.Circuits[0].ID = "x" }},
 		{"circuit's key", "circuits.verifying_key", func(c *Configuration) { c.Circuits[0].VerifyingKey = "" }},
 		{"circuit's kind", "circuits.kind", func(c *Configuration) { c.Circuits[0].Kind = "test" }},
+		{"transcript of development keys", "circuits.transcript", func(c *Configuration) { c.Circuits[0].Transcript = c.Circuits[0].ID }},
+		{"contributors to development keys", "circuits.contributors", func(c *Configuration) { c.Circuits[0].Contributors = 1 }},
+		{"demo keys in production", "circuits.kind", func(c *Configuration) { c.Mode = ModeProduction; ceremonial(c).Kind = KindDemo }},
+		{"ceremony without a transcript", "circuits.transcript", func(c *Configuration) { ceremonial(c).Transcript = "" }},
+		{"ceremony with a transcript of another form", "circuits.transcript", func(c *Configuration) { ceremonial(c).Transcript = "AB" }},
+		{"ceremony of nobody", "circuits.contributors", func(c *Configuration) { ceremonial(c).Contributors = 0 }},
+		{"ceremony of fewer than nobody", "circuits.contributors", func(c *Configuration) { ceremonial(c).Contributors = -1 }},
+		{"ceremony of more than there may be", "circuits.contributors", func(c *Configuration) { ceremonial(c).Contributors = MaxMembers + 1 }},
+		{"production ceremony of one", "circuits.contributors", func(c *Configuration) {
+			c.Mode = ModeProduction
+			ceremonial(c).Contributors = 1
+		}},
+		{"circuit's since", "circuits.since", func(c *Configuration) { c.Circuits[0].Since = "2027-01-01" }},
+		{"circuit's until", "circuits.until", func(c *Configuration) { c.Circuits[0].Until = "2027-01-01T00:00:00+01:00" }},
+		{"circuit never in force", "circuits.until", func(c *Configuration) {
+			c.Circuits[0].Since, c.Circuits[0].Until = "2027-01-01T00:00:00Z", "2027-01-01T00:00:00Z"
+		}},
 		{"circuit twice", "circuits.id", func(c *Configuration) { c.Circuits = append(c.Circuits, c.Circuits[0]) }},
 	} {
 		c := testBuild(t)

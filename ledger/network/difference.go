@@ -113,7 +113,7 @@ func (d *differences) circuits(a, b *Configuration) {
 		if i < 0 {
 			return ""
 		}
-		return c.Circuits[i].Kind + " key " + c.Circuits[i].VerifyingKey
+		return c.Circuits[i].describe()
 	}
 	var ids []string
 	for _, k := range slices.Concat(a.Circuits, b.Circuits) {

@@ -32,6 +32,10 @@ const (
 	// MaxSchemes and MaxCircuits bound the lists; an instance has a handful of each.
 	MaxSchemes  = 32
 	MaxCircuits = 32
+	// MinContributors and MinProductionContributors are the fewest members that must have contributed in each phase of a ceremony: the
+	// keys are sound if one was honest, and in production nobody has to trust a single one.
+	MinContributors           = 1
+	MinProductionContributors = 2
 	// MaxPattern bounds the regular expression of an identifier scheme.
 	MaxPattern = 256
 	// MaxApproverRules bounds how often a member may change who approves: some 500 bytes each, within a card.

@@ -20,6 +20,7 @@ import (
 //  6. The committees overlap (checkOverlap).
 //  7. Identifier schemes stay; there may be more. The mode stays, and the version expires no earlier than the one before.
 //  8. A log's approval rules stay; there may be one more, which begins later (checkApprovers).
+//  9. A circuit with keys from a ceremony stays as it is until its `until`, which may be set and made earlier (checkCircuits).
 //
 // An error wraps ErrConfiguration, and a *Refusal names the field.
 func CheckSuccessor(prev, next *Configuration) error {
@@ -37,7 +38,7 @@ func CheckSuccessor(prev, next *Configuration) error {
 		return refuse("mode", next.Mode, prev.Mode+", as in the version before; another mode is another instance")
 	}
 	for _, rule := range []func(prev, next *Configuration) error{
-		checkFences, checkMembers, checkKeys, checkOverlap, checkSchemes, checkExpiry,
+		checkFences, checkMembers, checkKeys, checkOverlap, checkSchemes, checkCircuits, checkExpiry,
 	} {
 		if err := rule(prev, next); err != nil {
 			return err

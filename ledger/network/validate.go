@@ -220,27 +220,6 @@ func (s Scheme) normalise(id string) string {
 	return id
 }
 
-func (c *Configuration) validateCircuits() error {
-	if len(c.Circuits) > MaxCircuits {
-		return refuse("circuits", strconv.Itoa(len(c.Circuits)), fmt.Sprintf("at most %d", MaxCircuits))
-	}
-	for i, k := range c.Circuits {
-		switch {
-		case !hexForm.MatchString(k.ID):
-			return refuse("circuits.id", k.ID, "64 lower-case hexadecimal digits")
-		case !hexForm.MatchString(k.VerifyingKey):
-			return refuse("circuits.verifying_key", k.VerifyingKey, "a SHA-256 as 64 lower-case hexadecimal digits")
-		case k.Kind != "development" && k.Kind != "ceremony":
-			return refuse("circuits.kind", k.Kind, `"development" or "ceremony"`)
-		case k.Kind == "development" && c.Mode == ModeProduction:
-			return refuse("circuits.kind", k.Kind, `"ceremony" in production`)
-		case i > 0 && c.Circuits[i-1].ID >= k.ID:
-			return refuse("circuits.id", k.ID, "distinct ids in ascending order")
-		}
-	}
-	return nil
-}
-
 func printable(s string) bool {
 	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
 }

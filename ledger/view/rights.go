@@ -200,9 +200,10 @@ func (v *View) NewestBatch() (entry.ReceiptsBatch, uint64, bool) {
 	return b.entry(), i, true
 }
 
-// CircuitKeys returns the newest circuit.keys entry and its index.
-func (v *View) CircuitKeys() (entry.CircuitKeys, uint64, bool) {
+// CircuitKeys returns the newest circuit.keys entry of a circuit and its index. Members go over from one circuit to another with both
+// side by side.
+func (v *View) CircuitKeys(circuit string) (entry.CircuitKeys, uint64, bool) {
 	v.log.mu.RLock()
 	defer v.log.mu.RUnlock()
-	return v.log.keys.newest(v.size)
+	return v.log.keys[circuit].newest(v.size)
 }

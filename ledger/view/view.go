@@ -37,7 +37,7 @@ type Log struct {
 	revoked  map[uint64]uint64    // accept -> index of its first revoke
 	withdrew map[uint64]uint64    // offer -> index of its first withdraw
 	batches  facts[batch]
-	keys     facts[entry.CircuitKeys]
+	keys     map[string]*facts[entry.CircuitKeys] // by circuit
 	scopes   scopes
 	programs programs
 	void     []uint64
@@ -55,6 +55,7 @@ func NewApprovedLog(approved Approval) *Log {
 	return &Log{
 		approved: approved,
 		groups:   make(map[string]*facts[entry.GroupDefine]),
+		keys:     make(map[string]*facts[entry.CircuitKeys]),
 		declares: make(map[string]*facts[entry.DatasetDeclare]),
 		epochs:   make(map[string]*facts[epoch]),
 		policies: make(map[policyKey]fact[entry.PolicyPublish]),
@@ -131,7 +132,7 @@ func (l *Log) add(i uint64, e entry.Entry) bool {
 	case entry.ReceiptsBatch:
 		return l.addBatch(i, e)
 	case entry.CircuitKeys:
-		l.keys.add(i, e)
+		add(l.keys, e.Circuit, i, e)
 	case entry.ScopeOpen:
 		return l.scopes.open(i, e)
 	case entry.ScopeClose:

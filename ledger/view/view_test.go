@@ -94,6 +94,7 @@ var story = []struct {
 	58: {entry.CaseDecision{Digest: root(7)}, false},
 	59: {entry.CaseDecision{Digest: root(7)}, true},
 	60: {entry.CaseDecision{Digest: "7"}, true},
+	61: {entry.CircuitKeys{Circuit: "c1", VerifyingKey: "k2"}, false},
 }
 
 func scope(program, period, key string) entry.ScopeOpen {
@@ -159,7 +160,9 @@ func TestAsOf(t *testing.T) {
 		"beat":     {func(v *View) int { _, i, ok := v.Batch(100); return num(i, ok) }, steps(23, 22)},
 		"beat 99":  {func(v *View) int { _, i, ok := v.Batch(99); return num(i, ok) }, steps()},
 		"beats":    {func(v *View) int { _, i, ok := v.NewestBatch(); return num(i, ok) }, steps(23, 22, 26, 25)},
-		"keys":     {func(v *View) int { _, i, ok := v.CircuitKeys(); return num(i, ok) }, steps(27, 26, 29, 28)},
+		"keys":     {func(v *View) int { _, i, ok := v.CircuitKeys("c1"); return num(i, ok) }, steps(27, 26, 62, 61)},
+		"keys 2":   {func(v *View) int { _, i, ok := v.CircuitKeys("c2"); return num(i, ok) }, steps(29, 28)},
+		"no keys":  {func(v *View) int { _, i, ok := v.CircuitKeys("c3"); return num(i, ok) }, steps()},
 		"declare":  {func(v *View) int { _, ok := v.Declare(5); return num(5, ok) }, steps(6, 5)},
 		"offers":   {func(v *View) int { return len(v.Offers()) - 1 }, steps(19, 0)},
 		"rejects":  {func(v *View) int { return len(v.Rejects()) - 1 }, steps(22, 0, 50, 1, 51, 2)},

@@ -51,7 +51,7 @@ func (g *Gateway) claims(ctx context.Context) error {
 func (g *Gateway) publishCircuit(ctx context.Context) error {
 	e := entry.CircuitKeys{Circuit: g.circuit.CircuitID, VerifyingKey: g.circuit.VerifyingKeySHA256, KeyKind: g.circuit.Kind,
 		Time: entry.FormatTime(g.now())}
-	old, _, ok := g.ledger.View(g.origin(), ^uint64(0)).CircuitKeys()
+	old, _, ok := g.ledger.View(g.origin(), ^uint64(0)).CircuitKeys(e.Circuit)
 	if ok && old.Circuit == e.Circuit && old.VerifyingKey == e.VerifyingKey && old.KeyKind == e.KeyKind {
 		return nil
 	}
