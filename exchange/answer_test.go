@@ -430,7 +430,7 @@ func TestOtherKeysAndNetworksAreRefused(t *testing.T) {
 		t.Errorf("another network: %v", err)
 	}
 	wrong := *w.verify
-	wrong.Proofs = renamed{wrong.Proofs}
+	wrong.Proofs = bundle.VerifyingKeys{renamed{wrong.Proofs[0]}}
 	if _, err := wrong.Verify(data); reason(err) != bundle.ReasonCircuit {
 		t.Errorf("another verifying key: %v", err)
 	}

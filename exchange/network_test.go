@@ -174,7 +174,7 @@ func newWorldWith(t *testing.T, s setting) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.verify = &bundle.Verifier{Config: w.config, Proofs: verifier}
+	w.verify = &bundle.Verifier{Config: w.config, Proofs: bundle.VerifyingKeys{verifier}}
 	for _, name := range names {
 		w.members[name].start()
 	}

@@ -9,7 +9,7 @@ type Reason string
 const (
 	ReasonEncoding       Reason = "encoding"         // not a bundle, too large, or not in its one encoding
 	ReasonConfiguration  Reason = "configuration"    // made under another network configuration or instance
-	ReasonCircuit        Reason = "circuit"          // the configuration does not name this circuit and verifying key
+	ReasonCircuit        Reason = "circuit"          // the configuration does not name this circuit and verifying key, or not for that time
 	ReasonCheckpoint     Reason = "checkpoint"       // holder's signature or a quorum of cosignatures missing
 	ReasonInclusion      Reason = "inclusion"        // an entry is not under the checkpoint
 	ReasonReference      Reason = "reference"        // the entries do not belong together

@@ -20,13 +20,6 @@ import (
 	"github.com/grille-gateway/grille/ledger/view"
 )
 
-// A ProofVerifier checks proofs under one verifying key.
-type ProofVerifier interface {
-	Verify(pub *circuits.Public, proof []byte) error
-	CircuitID() string
-	SHA256() string
-}
-
 // A Replica knows whole logs. With one, Verify proves what a header only asserts.
 type Replica interface {
 	// View returns the log as of size; nil when the replica does not hold that much of it.
@@ -39,7 +32,7 @@ type Replica interface {
 type Verifier struct {
 	Config  *network.Configuration // in force
 	Chain   *network.Chain         // optional: the versions that led to it, for evidence made under one of them
-	Proofs  ProofVerifier
+	Proofs  VerifyingKeys
 	Replica Replica // optional
 }
 
@@ -55,6 +48,8 @@ type Report struct {
 	LegalBasis  string           `json:"legal_basis"`
 	Case        string           `json:"case,omitempty"`
 	QueryID     string           `json:"query_id"`
+	Circuit     string           `json:"circuit"`  // id
+	KeyKind     string           `json:"key_kind"` // how the circuit's keys came about: who has to be trusted for them
 	AsOf        string           `json:"as_of"`
 	Epoch       uint64           `json:"epoch"` // number of the epoch answered from
 	AnsweredAt  string           `json:"answered_at"`
@@ -88,6 +83,7 @@ const (
 type check struct {
 	*Verifier
 	b         *Bundle
+	key       ProofVerifier
 	q         Query
 	h         Header
 	tree      tlog.Tree
@@ -178,15 +174,7 @@ func (c *check) configuration() error {
 	if answered, e := entry.ParseTime(c.h.Time); err != nil || e == nil && answered.After(expires) {
 		return refuse(ReasonConfiguration, "the network configuration had expired")
 	}
-	for _, circuit := range cfg.Circuits {
-		if circuit.ID == c.h.Circuit {
-			if c.Proofs.CircuitID() != circuit.ID || c.Proofs.SHA256() != circuit.VerifyingKey {
-				return refuse(ReasonCircuit, "the verifying key given is not the one the configuration names")
-			}
-			return nil
-		}
-	}
-	return refuse(ReasonCircuit, "the configuration does not name the circuit of this answer")
+	return c.circuit()
 }
 
 func (c *check) checkpoint() error {
@@ -557,7 +545,7 @@ func Mask(s *schema.Schema, columns []string) (mask [circuits.Columns]bool, posi
 }
 
 func (c *check) proof() error {
-	if err := c.Proofs.Verify(c.pub, c.b.Proof); err != nil {
+	if err := c.key.Verify(c.pub, c.b.Proof); err != nil {
 		return &Refused{Reason: ReasonProof, Err: err}
 	}
 	return nil

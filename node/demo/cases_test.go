@@ -148,5 +148,5 @@ func documentVerifier(t *testing.T, n *Network) *bundle.Verifier {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bundle.Verifier{Config: c.Newest(), Chain: c, Proofs: proofs}
+	return &bundle.Verifier{Config: c.Newest(), Chain: c, Proofs: bundle.VerifyingKeys{proofs}}
 }

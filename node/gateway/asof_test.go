@@ -78,7 +78,7 @@ func TestWhoOwnedItOnTheFirstOfMarch(t *testing.T) {
 
 	verifier, err := prover.NewVerifier(w.keys.VerifyingKey())
 	w.check(err)
-	offline := &bundle.Verifier{Config: w.config, Proofs: verifier}
+	offline := &bundle.Verifier{Config: w.config, Proofs: bundle.VerifyingKeys{verifier}}
 	ask := func(day string, epoch uint64, columns ...string) (*api.Answer, error) {
 		var a api.Answer
 		err := r.Post(ctx, "/v1/queries", api.Question{Holder: civil, Policy: "settled", Subject: "P-0042", Purpose: "probate", LegalBasis: "law",

@@ -184,7 +184,7 @@ func (g *Gateway) openExchange(f config.Folder, chain *network.Chain) error {
 		return err
 	}
 	g.requester = requester.New(requester.Options{Config: g.network, Member: g.member.Name, Key: g.keys.Query, Ledger: g.ledger,
-		Book: g.book, Verifier: &bundle.Verifier{Config: g.network, Chain: chain, Proofs: proofs, Replica: g.ledger}, Peer: wire{g},
+		Book: g.book, Verifier: &bundle.Verifier{Config: g.network, Chain: chain, Proofs: bundle.VerifyingKeys{proofs}, Replica: g.ledger}, Peer: wire{g},
 		Now: g.now, Logger: g.log, Broken: func(holder string) { g.metrics.PromiseBroken(metrics.SideHolder, holder) }})
 	g.officer = officer.New(officer.Options{Config: g.network, Member: g.member.Name, Key: g.keys.Query, Ledger: g.ledger, Book: g.book,
 		Holder: g.holder, Requester: g.requester, Now: g.now, Logger: g.log})

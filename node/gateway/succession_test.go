@@ -213,10 +213,10 @@ func (w *world) verifies(g *served, evidence []byte) {
 	}
 	proofs, err := prover.NewVerifier(w.keys.VerifyingKey())
 	w.check(err)
-	_, err = (&bundle.Verifier{Config: chain.Newest(), Chain: chain, Proofs: proofs}).Verify(evidence)
+	_, err = (&bundle.Verifier{Config: chain.Newest(), Chain: chain, Proofs: bundle.VerifyingKeys{proofs}}).Verify(evidence)
 	w.check(err)
 	var refused *bundle.Refused
-	if _, err := (&bundle.Verifier{Config: chain.Newest(), Proofs: proofs}).Verify(evidence); !errors.As(err, &refused) || refused.Reason != bundle.ReasonConfiguration {
+	if _, err := (&bundle.Verifier{Config: chain.Newest(), Proofs: bundle.VerifyingKeys{proofs}}).Verify(evidence); !errors.As(err, &refused) || refused.Reason != bundle.ReasonConfiguration {
 		w.t.Errorf("with the newest version alone: %v", err)
 	}
 }

@@ -14,7 +14,8 @@ import (
 )
 
 func (a *app) programVerify() *cobra.Command {
-	var networkPath, keyPath, ledgerDir string
+	var networkPath, ledgerDir string
+	var keyPaths []string
 	c := &cobra.Command{
 		Use: "verify DECISION --network network.json --key verifying.key", Short: "Check a decision and all its evidence, offline", Args: cobra.ExactArgs(1),
 		Long: `Checks that a member decided a case as its published program says: its signature, the program and the decision on its log, the evidence
@@ -27,7 +28,7 @@ not verify.`,
 			if err != nil {
 				return fmt.Errorf("reading the decision: %w", err)
 			}
-			proofs, err := readVerifyingKey(keyPath)
+			proofs, err := readVerifyingKeys(keyPaths)
 			if err != nil {
 				return err
 			}
@@ -43,11 +44,11 @@ not verify.`,
 			if err != nil {
 				return a.decisionRefused(args[0], err)
 			}
-			return a.printDecision(verifier, report, proofs.Kind())
+			return a.printDecision(verifier, report, kinds(proofs))
 		},
 	}
 	c.Flags().StringVar(&networkPath, "network", "", "the network configuration, or a chain of them (required)")
-	c.Flags().StringVar(&keyPath, "key", "", "the verifying key (required)")
+	c.Flags().StringArrayVar(&keyPaths, "key", nil, "the verifying key (required); repeat it for evidence of several circuits")
 	c.Flags().StringVar(&ledgerDir, "ledger", "", "a ledger's folder, or a copy of one, to prove what was in force")
 	return needs(c, "network", "key")
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +21,8 @@ import (
 const maxVerifyingKey = 1 << 20
 
 func (a *app) verifyCommand() *cobra.Command {
-	var networkPath, keyPath, ledgerDir string
+	var networkPath, ledgerDir string
+	var keyPaths []string
 	c := &cobra.Command{
 		Use: "verify BUNDLE --network network.json --key verifying.key", Short: "Check an answer's evidence, offline", Args: cobra.ExactArgs(1),
 		Long: `Checks that the verdict in a bundle follows from what its holder had committed to on the ledger. It needs no network and no
@@ -31,7 +34,7 @@ the newest and in force when the answer was given, which a bundle alone only ass
 			if err != nil {
 				return fmt.Errorf("reading the bundle: %w", err)
 			}
-			proofs, err := readVerifyingKey(keyPath)
+			proofs, err := readVerifyingKeys(keyPaths)
 			if err != nil {
 				return err
 			}
@@ -47,11 +50,11 @@ the newest and in force when the answer was given, which a bundle alone only ass
 			if err != nil {
 				return a.notVerified(args[0], err)
 			}
-			return a.printVerified(report, verifier.Config, proofs.Kind())
+			return a.printVerified(report, verifier.Config)
 		},
 	}
 	c.Flags().StringVar(&networkPath, "network", "", "the network configuration, or a chain of them (required)")
-	c.Flags().StringVar(&keyPath, "key", "", "the verifying key (required)")
+	c.Flags().StringArrayVar(&keyPaths, "key", nil, "the verifying key (required); repeat it, and the one of the answer's circuit is taken")
 	c.Flags().StringVar(&ledgerDir, "ledger", "", "a ledger's folder, or a copy of one, to prove what was in force")
 	for _, name := range []string{"network", "key"} {
 		if err := c.MarkFlagRequired(name); err != nil {
@@ -76,6 +79,33 @@ func (a *app) verifier(ctx context.Context, networkPath, ledgerDir string) (*bun
 	replica := &copiedLedger{ctx: ctx, warnings: a.err,
 		options: audit.Options{Dir: ledgerDir, Chain: chain, Progress: a.reading("reading the holder's log")}}
 	return &bundle.Verifier{Config: chain.Newest(), Chain: chain, Replica: replica}, replica, nil
+}
+
+// readVerifyingKeys reads a verifying key for each circuit that evidence may be under.
+func readVerifyingKeys(paths []string) (bundle.VerifyingKeys, error) {
+	if len(paths) > network.MaxCircuits {
+		return nil, usagef("there are %d --key, want at most %d", len(paths), network.MaxCircuits)
+	}
+	var keys bundle.VerifyingKeys
+	for _, path := range paths {
+		key, err := readVerifyingKey(path)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+// kinds says how verifying keys came about, each kind once.
+func kinds(keys bundle.VerifyingKeys) string {
+	var out []string
+	for _, key := range keys {
+		if v, ok := key.(*prover.Verifier); ok && !slices.Contains(out, v.Kind()) {
+			out = append(out, v.Kind())
+		}
+	}
+	return strings.Join(out, ", ")
 }
 
 func readVerifyingKey(path string) (*prover.Verifier, error) {
@@ -123,12 +153,11 @@ type verified struct {
 	Verified    bool   `json:"verified"`
 	Network     string `json:"network"`
 	Fingerprint string `json:"network_fingerprint"`
-	KeyKind     string `json:"key_kind"`
 	*bundle.Report
 }
 
-func (a *app) printVerified(r *bundle.Report, cfg *network.Configuration, kind string) error {
-	v := verified{Verified: true, Network: cfg.Instance, Fingerprint: fingerprint(cfg.Digest()), KeyKind: kind, Report: r}
+func (a *app) printVerified(r *bundle.Report, cfg *network.Configuration) error {
+	v := verified{Verified: true, Network: cfg.Instance, Fingerprint: fingerprint(cfg.Digest()), Report: r}
 	return a.print(v, func(w io.Writer) {
 		fmt.Fprintf(w, "Verified: %s\n", r.Verdict)
 		about := "not shown in this bundle"
@@ -138,7 +167,7 @@ func (a *app) printVerified(r *bundle.Report, cfg *network.Configuration, kind s
 		facts(w, "question", r.Question, "policy", fmt.Sprintf("%s version %d of %s", r.Policy, r.Version, r.Holder), "asked by", r.Requester,
 			"purpose", r.Purpose, "legal basis", r.LegalBasis, "case", r.Case, "as of", r.AsOf, "answered", r.AnsweredAt, "data of", dataOf(r.EpochTime, r.Epoch),
 			"subject", about, "cosigned by", fmt.Sprintf("%d mirrors, quorum %d", r.Cosigners, cfg.Quorum()), "currency", r.Currency,
-			"receipt", r.Receipt, "claim", claimOf(r), "query id", r.QueryID, "network", cfg.Instance+" "+v.Fingerprint, "keys", kind)
+			"receipt", r.Receipt, "claim", claimOf(r), "query id", r.QueryID, "network", cfg.Instance+" "+v.Fingerprint, "keys", r.KeyKind)
 		for _, d := range r.Disclosed {
 			facts(w, d.Column, disclosed(d.Text))
 		}
