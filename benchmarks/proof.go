@@ -19,7 +19,7 @@ const (
 
 // loadKeys generates development keys in the run's folder, or reads those that are there.
 func (b *bench) loadKeys(ctx context.Context) (*prover.Keys, error) {
-	return prover.Load(ctx, b.keysDir(), nil)
+	return prover.Develop(ctx, b.keysDir(), nil)
 }
 
 func (b *bench) keysDir() string { return filepath.Join(b.dir, "keys") }

@@ -48,7 +48,7 @@ var keys = sync.OnceValues(func() (*prover.Keys, error) {
 	if dir == "" {
 		dir = filepath.Join(os.TempDir(), "grille-test-keys")
 	}
-	return prover.Load(context.Background(), dir, nil)
+	return prover.Develop(context.Background(), dir, nil)
 })
 
 // verifier is made once too: it is safe for concurrent use, and caches what it knows of programs.

@@ -107,7 +107,7 @@ func BenchmarkLoad(b *testing.B) {
 // BenchmarkSetup generates development keys.
 func BenchmarkSetup(b *testing.B) {
 	for b.Loop() {
-		k, err := compile()
+		k, err := compile(nil)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 
 // testKeys generates development keys once.
 var testKeys = sync.OnceValue(func() *Keys {
-	k, err := Load(context.Background(), testDir, nil)
+	k, err := Develop(context.Background(), testDir, nil)
 	if err != nil {
 		panic(err)
 	}

@@ -3,19 +3,15 @@ package prover
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
-	"time"
 
 	groth16 "github.com/consensys/gnark/backend/groth16/bls12-381"
+	"github.com/grille-gateway/grille/prover/internal/folder"
 )
 
 // The files of a key folder. Metadata is written last and names the hashes of the others, so a folder without it holds nothing: a
@@ -24,41 +20,20 @@ const (
 	metadataFile     = "metadata.json"
 	provingKeyFile   = "proving.key"
 	verifyingKeyFile = "verifying.key"
-	lockFile         = "lock"
 )
 
 // maxProvingKey bounds what is read from disk before its hash is known; a key has about 6 MB.
 const maxProvingKey = 64 << 20
 
-// lockInterval is how often a process that waits for another asks again.
-const lockInterval = 50 * time.Millisecond
-
 // keyCache is one key folder.
 type keyCache struct{ dir string }
 
-func (c *keyCache) path(name string) string { return filepath.Join(c.dir, name) }
+func (c *keyCache) folder() folder.Folder { return folder.Folder(c.dir) }
+
+func (c *keyCache) path(name string) string { return c.folder().Path(name) }
 
 // lock takes the folder for this process; the lock ends with unlock or with the process.
-func (c *keyCache) lock(ctx context.Context) (unlock func(), err error) {
-	f, err := os.OpenFile(c.path(lockFile), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("opening the key folder's lock: %w", err)
-	}
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			return nil, errors.Join(fmt.Errorf("locking the key folder: %w", err), f.Close())
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), f.Close())
-		case <-time.After(lockInterval):
-		}
-	}
-}
+func (c *keyCache) lock(ctx context.Context) (unlock func(), err error) { return c.folder().Lock(ctx) }
 
 // exists says whether the folder has keys.
 func (c *keyCache) exists() (bool, error) {
@@ -102,6 +77,9 @@ func (c *keyCache) read(k *Keys) error {
 	if k.verifier.CircuitID() != m.CircuitID || k.verifier.Kind() != m.Kind {
 		return c.damaged("%s is of another circuit or kind than %s says", verifyingKeyFile, metadataFile)
 	}
+	if (m.Kind == KindDevelopment) != (m.Transcript == "") {
+		return c.damaged("%s names a transcript for development keys, or none for others", metadataFile)
+	}
 	k.proving = new(groth16.ProvingKey)
 	if _, err := k.proving.UnsafeReadFrom(bytes.NewReader(pk)); err != nil { // safe: it is what this module wrote, by hash
 		return c.damaged("reading %s: %v", provingKeyFile, err)
@@ -111,7 +89,7 @@ func (c *keyCache) read(k *Keys) error {
 }
 
 func (c *keyCache) damaged(format string, args ...any) error {
-	return fmt.Errorf("%w: %s; delete the folder %s to generate new ones", ErrKeys, fmt.Sprintf(format, args...), c.dir)
+	return fmt.Errorf("%w: %s; delete the folder %s and get the keys anew", ErrKeys, fmt.Sprintf(format, args...), c.dir)
 }
 
 func (c *keyCache) readPinned(name string, limit int64, pin string) ([]byte, error) {
@@ -119,7 +97,7 @@ func (c *keyCache) readPinned(name string, limit int64, pin string) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != pin {
+	if digest(data) != pin {
 		return nil, c.damaged("%s is not the file that %s pins", name, metadataFile)
 	}
 	return data, nil
@@ -127,98 +105,38 @@ func (c *keyCache) readPinned(name string, limit int64, pin string) ([]byte, err
 
 // readFile reads a file of at most limit bytes; a missing or longer one is ErrKeys.
 func (c *keyCache) readFile(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(c.path(name))
+	data, err := c.folder().Read(name, limit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, c.damaged("%s is missing", name)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("reading keys: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading keys: %w", err)
-	}
-	if int64(len(data)) > limit {
+	if errors.Is(err, folder.ErrTooLong) {
 		return nil, c.damaged("%s is longer than %d bytes", name, limit)
 	}
-	return data, nil
+	return data, err
 }
 
 // write stores generated keys, the metadata last, in a folder that is itself on disk, and clears what a crashed write left.
 func (c *keyCache) write(k *Keys) error {
-	if err := c.clear(); err != nil {
+	if err := c.folder().Clear(); err != nil {
 		return err
 	}
-	if err := syncDir(filepath.Dir(c.dir)); err != nil {
+	if err := folder.Folder(filepath.Dir(c.dir)).Sync(); err != nil {
 		return err
 	}
-	var pk bytes.Buffer
-	if _, err := k.proving.WriteRawTo(&pk); err != nil {
-		return fmt.Errorf("encoding the proving key: %w", err)
+	pk, err := encodeProvingKey(k.proving)
+	if err != nil {
+		return err
 	}
-	sum := sha256.Sum256(pk.Bytes())
-	k.metadata.ProvingKeySHA256 = hex.EncodeToString(sum[:])
+	k.metadata.ProvingKeySHA256 = digest(pk)
 	m, err := json.MarshalIndent(k.metadata, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encoding the key metadata: %w", err)
 	}
-	if err := c.writeFile(provingKeyFile, pk.Bytes()); err != nil {
+	if err := c.folder().Write(provingKeyFile, pk); err != nil {
 		return err
 	}
-	if err := c.writeFile(verifyingKeyFile, k.encoded); err != nil {
+	if err := c.folder().Write(verifyingKeyFile, k.encoded); err != nil {
 		return err
 	}
-	return c.writeFile(metadataFile, append(m, '\n'))
-}
-
-// clear removes temporary files; the lock says that nobody is writing them.
-func (c *keyCache) clear() error {
-	entries, err := os.ReadDir(c.dir)
-	if err != nil {
-		return fmt.Errorf("clearing the key folder: %w", err)
-	}
-	for _, e := range entries {
-		if filepath.Ext(e.Name()) != ".tmp" {
-			continue
-		}
-		if err := os.Remove(c.path(e.Name())); err != nil {
-			return fmt.Errorf("clearing the key folder: %w", err)
-		}
-	}
-	return nil
-}
-
-// writeFile replaces a file so that a crash leaves the old or the new one: write aside, fsync, rename, fsync the folder.
-func (c *keyCache) writeFile(name string, data []byte) error {
-	f, err := os.CreateTemp(c.dir, name+".*.tmp")
-	if err != nil {
-		return fmt.Errorf("writing keys: %w", err)
-	}
-	defer os.Remove(f.Name()) // fails once renamed, which is fine
-	if _, err := f.Write(data); err != nil {
-		return errors.Join(fmt.Errorf("writing keys: %w", err), f.Close())
-	}
-	if err := f.Sync(); err != nil {
-		return errors.Join(fmt.Errorf("writing keys: %w", err), f.Close())
-	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("writing keys: %w", err)
-	}
-	if err := os.Rename(f.Name(), c.path(name)); err != nil {
-		return fmt.Errorf("writing keys: %w", err)
-	}
-	return syncDir(c.dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("syncing the key folder: %w", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("syncing the key folder: %w", err)
-	}
-	return nil
+	return c.folder().Write(metadataFile, append(m, '\n'))
 }

@@ -267,7 +267,7 @@ func TestProveRefusesWhatIsNotSo(t *testing.T) {
 
 func TestVerifierOfOtherKeysRefuses(t *testing.T) {
 	e := example()
-	k, err := compile()
+	k, err := compile(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

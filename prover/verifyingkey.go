@@ -14,8 +14,13 @@ import (
 // ErrVerifyingKey means that bytes are no verifying key of this module's statement.
 var ErrVerifyingKey = errors.New("malformed verifying key")
 
-// KindDevelopment is the kind of keys that one process made alone. They prove nothing to those who do not trust it.
-const KindDevelopment = "development"
+// The kinds of keys. Development keys were made by one process alone and prove nothing to those who do not trust it; those of a
+// ceremony hold if one of its contributors was honest; demo keys are of a ceremony whose members were all one process.
+const (
+	KindDevelopment = "development"
+	KindCeremony    = "ceremony"
+	KindDemo        = "demo"
+)
 
 // A verifying key is encoded as
 //
@@ -47,7 +52,12 @@ type verifyingKey struct {
 // verifyingKeySize is the length of a verifying key for n public inputs.
 func verifyingKeySize(n int) int { return vkFixedSize + 48*(n+1) }
 
-func encodeVerifyingKey(kind string, circuit [32]byte, vk *groth16.VerifyingKey) ([]byte, error) {
+// EncodeVerifyingKey encodes a verifying key for a circuit id in hex. NewVerifier takes those of the statement.
+func EncodeVerifyingKey(kind, circuitID string, vk *groth16.VerifyingKey) ([]byte, error) {
+	circuit, err := hex.DecodeString(circuitID)
+	if err != nil || len(circuit) != 32 {
+		return nil, fmt.Errorf("%w: the circuit id is not 32 bytes in hex", ErrVerifyingKey)
+	}
 	if len(kind) == 0 || len(kind) > vkKindSize {
 		return nil, fmt.Errorf("%w: a kind has 1 to %d bytes", ErrVerifyingKey, vkKindSize)
 	}
@@ -56,7 +66,7 @@ func encodeVerifyingKey(kind string, circuit [32]byte, vk *groth16.VerifyingKey)
 	out = append(out, vkMagic...)
 	out = append(out, kind...)
 	out = append(out, make([]byte, vkKindSize-len(kind))...)
-	out = append(out, circuit[:]...)
+	out = append(out, circuit...)
 	out = binary.BigEndian.AppendUint32(out, uint32(n))
 	alpha := vk.G1.Alpha.Bytes()
 	out = append(out, alpha[:]...)

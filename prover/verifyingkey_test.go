@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
@@ -20,7 +21,7 @@ func fakeVerifyingKey(t testing.TB) []byte {
 	for range len(circuits.PublicNames()) + 1 {
 		vk.G1.K = append(vk.G1.K, g1)
 	}
-	data, err := encodeVerifyingKey(KindDevelopment, [32]byte{1, 2, 3}, &vk)
+	data, err := EncodeVerifyingKey(KindDevelopment, "010203"+strings.Repeat("00", 29), &vk)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +72,7 @@ func TestVerifyingKeyEncoding(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"", "seventeen letters"} {
-		if _, err := encodeVerifyingKey(kind, [32]byte{}, new(groth16.VerifyingKey)); !errors.Is(err, ErrVerifyingKey) {
+		if _, err := EncodeVerifyingKey(kind, strings.Repeat("00", 32), new(groth16.VerifyingKey)); !errors.Is(err, ErrVerifyingKey) {
 			t.Errorf("kind %q: %v", kind, err)
 		}
 	}
@@ -79,7 +80,7 @@ func TestVerifyingKeyEncoding(t *testing.T) {
 
 func reencode(t testing.TB, vk *verifyingKey) []byte {
 	t.Helper()
-	data, err := encodeVerifyingKey(vk.kind, vk.circuit, vk.gnark())
+	data, err := EncodeVerifyingKey(vk.kind, vk.circuitID(), vk.gnark())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func Play(ctx context.Context, run Run) error {
 
 // raise prepares keys and folders.
 func raise(ctx context.Context, run Run, dir string, p *printer) (*Network, *Story, error) {
-	keys, err := prover.Load(ctx, run.KeysDir, p.stage)
+	keys, err := prover.Develop(ctx, run.KeysDir, p.stage)
 	if err != nil {
 		return nil, nil, err
 	}

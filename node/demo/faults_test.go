@@ -63,7 +63,7 @@ func startNetwork(t *testing.T, beat int) *Network {
 	if keysDir == "" {
 		keysDir = filepath.Join(os.TempDir(), "grille-test-keys")
 	}
-	keys, err := prover.Load(t.Context(), keysDir, nil)
+	keys, err := prover.Develop(t.Context(), keysDir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,7 +89,7 @@ func newSite(t *testing.T, p plan) *site {
 	if keysDir == "" {
 		keysDir = filepath.Join(os.TempDir(), "grille-test-keys")
 	}
-	keys, err := prover.Load(t.Context(), keysDir, nil)
+	keys, err := prover.Develop(t.Context(), keysDir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

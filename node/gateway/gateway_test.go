@@ -40,7 +40,7 @@ var circuit = sync.OnceValues(func() (*prover.Keys, error) {
 	if dir == "" {
 		dir = filepath.Join(os.TempDir(), "grille-test-keys")
 	}
-	return prover.Load(context.Background(), dir, nil)
+	return prover.Develop(context.Background(), dir, nil)
 })
 
 // world is a network of gateways in one process, over real QUIC on loopback.

@@ -20,7 +20,7 @@ func (a *app) keysCommand() *cobra.Command {
 		Long: `Loads the circuit's keys from a folder, or makes development keys there. Development keys are for trying things out: whoever makes
 them could keep what forges proofs. All gateways of a network need the same keys, so make them once and copy the folder.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			keys, err := prover.Load(cmd.Context(), args[0], a.stage)
+			keys, err := prover.Develop(cmd.Context(), args[0], a.stage)
 			if err != nil {
 				return fmt.Errorf("loading the circuit's keys: %w", err)
 			}
