@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"time"
+
+	"github.com/grille-gateway/grille/prover/internal/folder"
 )
 
 // ErrNotVerified means that nobody here verified the ceremony that keys came from.
@@ -100,7 +102,7 @@ func WriteVerification(dir string, v Verification) error {
 		return fmt.Errorf("noting a verification: %w: more than %d bytes", ErrNote, maxNote)
 	}
 	c := &keyCache{dir: filepath.Join(dir, v.Circuit)}
-	return c.writeFile(verificationFile, append(data, '\n'))
+	return c.folder().Write(verificationFile, append(data, '\n'))
 }
 
 // ReadVerification reads the note about a circuit's keys in the key folder dir. The error is ErrNotVerified if there is none, and ErrNote
@@ -151,11 +153,10 @@ func NoteContribution(path string, c OwnContribution) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("noting a contribution: %w", err)
 	}
-	if err := syncDir(filepath.Dir(filepath.Dir(path))); err != nil {
+	if err := folder.Folder(filepath.Dir(filepath.Dir(path))).Sync(); err != nil {
 		return err
 	}
-	folder := &keyCache{dir: filepath.Dir(path)}
-	return folder.writeFile(filepath.Base(path), append(data, '\n'))
+	return folder.Folder(filepath.Dir(path)).Write(filepath.Base(path), append(data, '\n'))
 }
 
 // OwnContributions reads the list of this member's contributions; there may be none. The error is ErrNote for a file that

@@ -3,38 +3,32 @@ package ceremony
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
-	"path/filepath"
+	"time"
 
 	"github.com/grille-gateway/grille/prover"
-	"github.com/grille-gateway/grille/prover/internal/folder"
 )
 
-// A Record says what a ceremony gave. It stands beside the keys, as ceremony.json, and is the mark of the process that verified.
-type Record struct {
-	Version      int         `json:"v"` // 1
-	Kind         string      `json:"kind"`
-	Ceremony     string      `json:"ceremony"`      // digest of the opening
-	Transcript   string      `json:"transcript"`    // SHA-256 of transcript.json
-	Circuit      string      `json:"circuit"`       // circuit id
-	VerifyingKey string      `json:"verifying_key"` // SHA-256 of the encoded verifying key
-	ProvingKey   string      `json:"proving_key"`   // SHA-256 of the proving key
-	Contributors [2][]string `json:"contributors"`  // distinct members, by phase, in their order
-	Whole        bool        `json:"whole"`         // the process that wrote this verified every contribution of the transcript
-}
+// ErrNotWhole means that the process that sealed a ceremony did not verify every contribution itself, because it was started again
+// meanwhile: run Verify on the folder.
+var ErrNotWhole = errors.New("this process did not verify every contribution of the ceremony")
 
-// A Result is what a sealed ceremony gives.
+// A Result is what a sealed ceremony gives: what prover.Verification notes about it, and the keys.
 type Result struct {
-	Record
-	circuit *Circuit
-	keys    *keyPair
+	prover.Verification      // Verified is set by Store
+	Whole               bool // every contribution was verified by this process
+	circuit             *Circuit
+	keys                *keyPair
 }
 
 func (c *Circuit) result(t *Transcript, k *keyPair, whole bool) *Result {
-	return &Result{circuit: c, keys: k, Record: Record{Version: 1, Kind: t.opening.Kind, Ceremony: t.Ceremony(),
-		Transcript: t.Digest(), Circuit: c.id, VerifyingKey: k.verifyingDigest, ProvingKey: k.provingDigest,
-		Contributors: [2][]string{t.Contributors(1), t.Contributors(2)}, Whole: whole}}
+	v := prover.Verification{Ceremony: t.Ceremony(), Transcript: t.Digest(), Circuit: c.id, VerifyingKey: k.verifyingDigest,
+		ProvingKey: k.provingDigest, Kind: t.opening.Kind, Contributors: t.opening.Contributors}
+	for _, s := range t.steps {
+		if s.Kind == StepContribution {
+			v.Phases[s.Phase-1] = append(v.Phases[s.Phase-1], prover.Contribution{Member: s.Member, SHA256: s.Payload})
+		}
+	}
+	return &Result{Verification: v, Whole: whole, circuit: c, keys: k}
 }
 
 // Keys returns the keys for package prover. The error is prover.ErrVerifyingKey for another circuit than the statement.
@@ -42,14 +36,12 @@ func (r *Result) Keys() (*prover.Keys, error) {
 	return prover.NewKeys(r.circuit.system, r.Kind, r.Transcript, r.keys.proving, r.keys.verifying)
 }
 
-// recordFile stands beside the keys.
-const recordFile = "ceremony.json"
-
-// maxRecord bounds a record: 128 names.
-const maxRecord = 1 << 17
-
-// Store writes the keys to dir/<circuit id>, where prover.Load finds them, and the record beside them.
-func (r *Result) Store(ctx context.Context, dir string) (*prover.Keys, error) {
+// Store writes the keys to dir/<circuit id>, where prover.Load finds them, and beside them the note that this machine verified their
+// ceremony at a time. The error is ErrNotWhole, as of Keys, or the disk's.
+func (r *Result) Store(ctx context.Context, dir string, at time.Time) (*prover.Keys, error) {
+	if !r.Whole {
+		return nil, ErrNotWhole
+	}
 	k, err := r.Keys()
 	if err != nil {
 		return nil, err
@@ -57,32 +49,6 @@ func (r *Result) Store(ctx context.Context, dir string) (*prover.Keys, error) {
 	if err := k.Store(ctx, dir); err != nil {
 		return nil, err
 	}
-	data, err := encode(r.Record)
-	if err != nil {
-		return nil, err
-	}
-	return k, folder.Folder(filepath.Join(dir, r.Circuit)).Write(recordFile, data)
-}
-
-// ErrNoRecord means that no ceremony was verified into the key folder: run `grille ceremony verify`.
-var ErrNoRecord = errors.New("no ceremony was verified here")
-
-// ReadRecord reads the record beside the keys of a circuit id below dir. Compare its VerifyingKey and Transcript with those of the
-// keys. The error is ErrNoRecord, a *Refused, or the disk's.
-func ReadRecord(dir, circuit string) (*Record, error) {
-	data, err := folder.Folder(filepath.Join(dir, circuit)).Read(recordFile, maxRecord)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: no %s in %s", ErrNoRecord, recordFile, filepath.Join(dir, circuit))
-	}
-	if err != nil {
-		return nil, err
-	}
-	var r Record
-	if err := decode(data, maxRecord, &r); err != nil {
-		return nil, refuse(ReasonEncoding, "reading %s: %w", recordFile, err)
-	}
-	if r.Version != 1 || r.Circuit != circuit || !isDigest(r.Transcript) || !isDigest(r.VerifyingKey) {
-		return nil, refuse(ReasonEncoding, "%s is malformed or of another circuit", recordFile)
-	}
-	return &r, nil
+	r.Verified = formatTime(at)
+	return k, prover.WriteVerification(dir, r.Verification)
 }
