@@ -1,7 +1,6 @@
 package circuits
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -98,11 +97,15 @@ func (t TextTest) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads what MarshalJSON writes, and refuses unknown fields, upper-case digits and values outside the field.
 func (t *TextTest) UnmarshalJSON(data []byte) error {
+	var names map[string]json.RawMessage // a struct would take its names in any case
 	var j textTestJSON
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&j); err != nil {
+	if err := errors.Join(json.Unmarshal(data, &names), json.Unmarshal(data, &j)); err != nil {
 		return fmt.Errorf("decoding a text test: %w", err)
+	}
+	for name := range names {
+		if name != "column" && name != "value" {
+			return fmt.Errorf("decoding a text test: %w: a name that it does not have", ErrProgram)
+		}
 	}
 	raw, err := hex.DecodeString(j.Value)
 	if err != nil || hex.EncodeToString(raw) != j.Value || len(raw) != fr.Bytes || j.Column == nil {

@@ -129,7 +129,7 @@ func TestTextTestJSONRefuses(t *testing.T) {
 	value := strings.Repeat("0", 63) + "a"
 	for _, bad := range []string{
 		`{"column":0}`, `{"value":"` + value + `"}`, `{"column":0,"value":"` + value[1:] + `"}`,
-		`{"column":0,"value":"` + strings.ToUpper(value) + `"}`, `{"column":0,"value":"` + value + `","x":1}`,
+		`{"column":0,"value":"` + strings.ToUpper(value) + `"}`, `{"column":0,"value":"` + value + `","x":1}`, `{"Column":0,"value":"` + value + `"}`, `{"column":1,"value":"` + value + `","VALUE":""}`, `null`,
 		`{"column":0,"value":"` + value[:63] + `g"}`, `{"column":"0","value":"` + value + `"}`,
 		`{"column":0,"value":"73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001"}`, // the modulus
 		`{"column":0,"value":"` + strings.Repeat("f", 64) + `"}`, `[]`, `"x"`,

@@ -23,7 +23,8 @@ var ErrJSON = errors.New("not strict JSON")
 // wraps ErrJSON: more than max bytes, invalid UTF-8, lone surrogates, noncharacters, nesting beyond MaxDepth, a name twice
 // in one object at any depth, a name that v's type does not have (encoding/json would also match another case), an array
 // of another length than a Go array, null for a value that cannot be nil, an integer beyond 2^53-1 that is not in a
-// string, a number outside float64, trailing data. Errors name fields, never values. With an error, v holds nothing of use.
+// string, an integer in a string (the tag's option "string") that has another spelling, like "007" or "null", a number outside
+// float64, trailing data. Errors name fields, never values. With an error, v holds nothing of use.
 func DecodeStrict(data []byte, max int, v any) error {
 	if len(data) > max {
 		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrJSON, len(data), max)
@@ -118,6 +119,7 @@ func (w *walker) value(t reflect.Type, depth int) error {
 	if depth > MaxDepth {
 		return fmt.Errorf("%w: nested deeper than %d", ErrJSON, MaxDepth)
 	}
+	declared := t
 	t = known(t)
 	switch w.next() {
 	case '{':
@@ -125,7 +127,10 @@ func (w *walker) value(t reflect.Type, depth int) error {
 	case '[':
 		return w.array(t, depth)
 	case '"':
-		_, err := w.text()
+		s, err := w.text()
+		if err == nil && t == quotedInteger && !integerForm(s) {
+			return fmt.Errorf("%w: an integer in a string in another spelling", ErrJSON)
+		}
 		return err
 	case 't':
 		w.rest = w.rest[len("true"):]
@@ -133,8 +138,8 @@ func (w *walker) value(t reflect.Type, depth int) error {
 		w.rest = w.rest[len("false"):]
 	case 'n':
 		w.rest = w.rest[len("null"):]
-		if t != nil && !nillable(t) {
-			return fmt.Errorf("%w: null where a %s is wanted", ErrJSON, t.Kind())
+		if declared != nil && !nillable(declared) { // also what reads its text itself, and would be left as it is
+			return fmt.Errorf("%w: null where a %s is wanted", ErrJSON, declared.Kind())
 		}
 	default:
 		n := 0
@@ -269,6 +274,22 @@ func checkNumber(n []byte) error {
 	return nil
 }
 
+// quotedInteger stands for the type of a field whose integer is written in a string.
+var quotedInteger = reflect.TypeFor[struct{ _ quotedMark }]()
+
+type quotedMark struct{}
+
+// integerForm reports whether s is an integer in its one spelling. encoding/json takes "007" and "null", too.
+func integerForm(s []byte) bool {
+	digits := bytes.TrimPrefix(s, []byte("-"))
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(digits) > 0 && (digits[0] != '0' || len(s) == 1)
+}
+
 func quoted(name string) string {
 	if len(name) > 40 {
 		name = name[:40] + "..."
@@ -322,7 +343,7 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		tag := f.Tag.Get("json")
-		name, _, _ := strings.Cut(tag, ",")
+		name, options, _ := strings.Cut(tag, ",")
 		if tag == "-" || !f.IsExported() && !f.Anonymous {
 			continue
 		}
@@ -338,6 +359,9 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 			name = f.Name
 		}
 		m[name] = f.Type
+		if f.Type.Kind() >= reflect.Int && f.Type.Kind() <= reflect.Uint64 && slices.Contains(strings.Split(options, ","), "string") {
+			m[name] = quotedInteger
+		}
 	}
 	fieldCache.Store(t, m)
 	return m

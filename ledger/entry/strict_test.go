@@ -15,6 +15,13 @@ type embedded struct {
 	Extra int `json:"extra"`
 }
 
+// word reads its text itself.
+type word uint8
+
+func (w *word) UnmarshalText(text []byte) error { *w = word(len(text)); return nil }
+
+func (w word) MarshalText() ([]byte, error) { return []byte(strings.Repeat("x", int(w))), nil }
+
 type outer struct {
 	embedded
 	A    string           `json:"a"`
@@ -27,7 +34,10 @@ type outer struct {
 	Raw  json.RawMessage  `json:"raw"`
 	Any  any              `json:"any"`
 	Bin  []byte           `json:"bin"`
-	Skip string           `json:"-"`
+	Word word             `json:"word"`
+
+	Small int64  `json:"small,string"`
+	Skip  string `json:"-"`
 }
 
 func TestDecodeStrictAccepts(t *testing.T) {
@@ -68,6 +78,11 @@ func TestDecodeStrictRefuses(t *testing.T) {
 		"null for a string":            `{"a":null}`,
 		"null for a number":            `{"n":null}`,
 		"null for a number in string":  `{"big":null}`,
+		"null for a text of a type":    `{"word":null}`,
+		"null in a quoted number":      `{"big":"null"}`,
+		"zeros before a quoted number": `{"big":"007"}`,
+		"minus zero in a string":       `{"small":"-0"}`,
+		"plus in a string":             `{"small":"+1"}`,
 		"null for an array":            `{"pair":null}`,
 		"null in a list of structs":    `{"list":[null]}`,
 		"array too short":              `{"pair":[1]}`,

@@ -324,7 +324,7 @@ function validateCircuits(d: Document): void {
       must(isHex(c.transcript, 32), "circuits.transcript");
       must(c.contributors >= (d.mode === "production" ? 2 : 1) && c.contributors <= maxMembers, "circuits.contributors");
     }
-    const since = c.since === "" ? -Infinity : parseTime(c.since);
+    const since = c.since === "" ? parseTime("0001-01-01T00:00:00Z") : parseTime(c.since);
     const until = c.until === "" ? Infinity : parseTime(c.until);
     must(since !== undefined && until !== undefined && since < until, "circuits.since");
   }

@@ -10,7 +10,7 @@ import { formatElement, parseElement } from "./field.js";
 import type { VerifyingKey } from "./groth16.js";
 import { first248, hashParts } from "./hash.js";
 import { normaliseIdentifier } from "./identifier.js";
-import { type Configuration, clockAllowance, fenceTree, inForce } from "./network.js";
+import { type Circuit, type Configuration, clockAllowance, fenceTree, inForce } from "./network.js";
 import { type Head, NoteError, verifyHead } from "./note.js";
 import { poseidon2 } from "./poseidon2.js";
 import { type Statement, type Verdict, publicVector, verdicts } from "./program.js";
@@ -44,6 +44,8 @@ export interface Report {
   legal_basis: string;
   case?: string;
   query_id: string;
+  circuit: string;
+  key_kind: string;
   as_of: string;
   epoch: number;
   answered_at: string;
@@ -75,6 +77,7 @@ class Check {
   private readonly config: Configuration;
   private readonly q: Query;
   private readonly h: Header;
+  private circuit!: Circuit;
   private key!: VerifyingKey;
   private head!: Head;
   private answered = 0; // seconds since 1970
@@ -138,11 +141,25 @@ class Check {
     require("configuration", h.origin === this.config.origin(q.holder), "the header's log is not the holder's");
     const answered = parseTime(h.time);
     require("configuration", answered === undefined || answered <= parseTime(d.expires)!, "the network configuration had expired");
-    const circuit = this.config.circuit(h.circuit);
+    this.checkCircuit(answered);
+  }
+
+  /**
+   * The configuration names the answer's circuit for its time, and a key is given that it names. A holder may sign under an old version of the
+   * configuration for ever, so every later one that is known may have ended the circuit. A time that is none is refused later.
+   */
+  private checkCircuit(answered: number | undefined): void {
+    const circuit = this.config.circuit(this.h.circuit);
     require("circuit", circuit !== undefined, "the configuration does not name the circuit of this answer");
     const key = this.trust.keys.find((k) => k.circuit === circuit.id && k.sha256 === circuit.verifying_key);
     require("circuit", key !== undefined, "no verifying key given is the one that the configuration names");
-    require("circuit", answered === undefined || inForce(circuit, answered), "the circuit was not in force at the time of the answer");
+    for (const c of answered === undefined ? [] : [this.config, ...this.trust.chain.versions]) {
+      const now = c === this.config ? circuit : c.circuit(circuit.id);
+      if (!now || c.document.version < this.config.document.version || now.verifying_key !== circuit.verifying_key) continue;
+      const over = !inForce(c === this.config ? now : { ...now, since: "" }, answered!);
+      require("circuit", !over, "the circuit was not in force at the time of the answer, or a later version had ended it");
+    }
+    this.circuit = circuit;
     this.key = key;
   }
 
@@ -505,6 +522,8 @@ class Check {
       legal_basis: q.legal_basis,
       ...(q.case === "" ? {} : { case: q.case }),
       query_id: q.id,
+      circuit: this.circuit.id,
+      key_kind: this.circuit.kind,
       as_of: h.as_of,
       epoch: this.epoch.epoch,
       answered_at: h.time,
