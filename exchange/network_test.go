@@ -85,6 +85,10 @@ type setting struct {
 	start   time.Time    // when the clock begins; zero: now
 	// terms, if set, alters what grant offers.
 	terms func(*entry.Terms)
+	// proving are the circuits' keys that the members have, and circuits what the configuration says of them: the statement's alone, for
+	// ever, if none are given.
+	proving  []*prover.Keys
+	circuits []network.Circuit
 	// approvers are the rules on civil's card.
 	approvers []network.Approvers
 }
@@ -102,7 +106,7 @@ type member struct {
 	datasets  *dataset.Store
 	journal   *journal.Journal
 	book      *receipt.Book
-	pool      *prover.Pool
+	pools     map[string]*prover.Pool // by circuit
 	register  *claim.Register
 	holder    *holder.Holder
 	requester *requester.Requester
@@ -150,7 +154,7 @@ func newWorldWith(t *testing.T, s setting) *world {
 		s.expires = "2100-01-01T00:00:00Z"
 	}
 	s.beat = max(s.beat, 1)
-	verifier, err := verifier()
+	proofs, err := s.settleCircuits()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,13 +172,12 @@ func newWorldWith(t *testing.T, s setting) *world {
 		Mode:        network.ModeDemo,
 		Schemes:     []network.Scheme{{Name: "person", Pattern: `P-[0-9]{4}`, Normalise: "upper", Example: "P-1234"}},
 		BeatSeconds: s.beat, HeartbeatSeconds: 1, FreshnessSeconds: 30,
-		Circuits: []network.Circuit{{ID: verifier.CircuitID(), VerifyingKey: verifier.SHA256(), Kind: verifier.Kind()}},
-		Expires:  s.expires,
+		Circuits: s.circuits, Expires: s.expires,
 	}, cards)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.verify = &bundle.Verifier{Config: w.config, Proofs: bundle.VerifyingKeys{verifier}}
+	w.verify = &bundle.Verifier{Config: w.config, Proofs: proofs}
 	for _, name := range names {
 		w.members[name].start()
 	}
@@ -184,6 +187,36 @@ func newWorldWith(t *testing.T, s setting) *world {
 		}
 	})
 	return w
+}
+
+// settleCircuits sets what was left open about circuits, and returns the verifying keys.
+func (s *setting) settleCircuits() (bundle.VerifyingKeys, error) {
+	if s.proving != nil {
+		return verifyingKeys(s.proving)
+	}
+	k, err := keys()
+	if err != nil {
+		return nil, err
+	}
+	v, err := verifier()
+	if err != nil {
+		return nil, err
+	}
+	s.proving = []*prover.Keys{k}
+	s.circuits = []network.Circuit{{ID: v.CircuitID(), VerifyingKey: v.SHA256(), Kind: v.Kind()}}
+	return bundle.VerifyingKeys{v}, nil
+}
+
+func verifyingKeys(list []*prover.Keys) (bundle.VerifyingKeys, error) {
+	var out bundle.VerifyingKeys
+	for _, k := range list {
+		v, err := prover.NewVerifier(k.VerifyingKey())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
 }
 
 func (w *world) now() time.Time {
@@ -246,9 +279,10 @@ func (m *member) start() {
 	m.vault = v
 	m.datasets, err = dataset.Open(filepath.Join(m.dir, "data"), v)
 	must(err)
-	k, err := keys()
-	must(err)
-	m.pool = prover.NewPool(k, 1, 64)
+	m.pools = make(map[string]*prover.Pool)
+	for _, k := range w.proving {
+		m.pools[k.Metadata().CircuitID] = prover.NewPool(k, 1, 64)
+	}
 	m.book = receipt.New(receipt.Options{Member: m.name, Beat: bundle.BeatLength(w.config), Secret: receipt.Sum("test", []byte(m.name)),
 		Seal: sealer{v, m}, Now: w.now, Logger: logger,
 		Publish: func(ctx context.Context, beat uint64, root receipt.Hash) error {
@@ -261,8 +295,8 @@ func (m *member) start() {
 	m.register, err = claim.Open(claim.Options{Dir: filepath.Join(m.dir, "claims"), Origin: w.config.Origin(m.name), Ledger: m.ledger,
 		Seal: sealer{v, m}, Beat: bundle.BeatLength(w.config), Now: w.now, Logger: logger})
 	must(err)
-	m.holder = holder.New(holder.Options{Config: w.config, Member: m.name, Key: m.query, Circuit: k.Metadata().CircuitID, Ledger: m.ledger,
-		Datasets: m.datasets, Prover: m.pool, Book: m.book, Register: m.register, Now: w.now, Logger: logger,
+	m.holder = holder.New(holder.Options{Config: w.config, Member: m.name, Key: m.query, Provers: m.pools, Ledger: m.ledger,
+		Datasets: m.datasets, Book: m.book, Register: m.register, Now: w.now, Logger: logger,
 		Budget: func(_ context.Context, from string, offer entry.Ref) (agreement.Budget, error) {
 			return w.members[from].requester.Budget(m.name, offer)
 		},
@@ -346,7 +380,9 @@ func (m *member) carry(to string, told map[string]string) {
 func (m *member) halt() {
 	m.stop()
 	m.done.Wait()
-	m.pool.Close()
+	for _, pool := range m.pools {
+		pool.Close()
+	}
 	m.w.running.Lock()
 	defer m.w.running.Unlock()
 	if err := errors.Join(m.journal.Close(), m.register.Close(), m.ledger.Close(), m.datasets.Close()); err != nil {

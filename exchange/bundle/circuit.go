@@ -27,6 +27,15 @@ func (v VerifyingKeys) find(k network.Circuit) (ProofVerifier, bool) {
 	return nil, false
 }
 
+// IDs returns the circuits' ids.
+func (v VerifyingKeys) IDs() []string {
+	ids := make([]string, len(v))
+	for i, key := range v {
+		ids[i] = key.CircuitID()
+	}
+	return ids
+}
+
 // circuit checks that the configuration names the answer's circuit for its time, and finds the verifying key. A holder may sign under an
 // old version of the configuration for ever, so every later one that is known may have ended the circuit.
 func (c *check) circuit() error {

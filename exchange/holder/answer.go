@@ -235,9 +235,23 @@ func (h *Holder) fixHead(j *job) (time.Time, error) {
 		return now, requestError(CodeNotFresh, true, "the newest quorum of cosignatures is too old; is a quorum of mirrors connected?")
 	}
 	j.head = string(head.Checkpoint)
-	j.header = bundle.Header{Version: 1, Instance: h.opts.Config.Instance, Circuit: h.opts.Circuit, Query: j.digest,
+	circuit, ok := h.circuitAt(now)
+	if !ok {
+		return now, requestError(CodeNoCircuit, false, "this member has keys of no circuit that is in force; its operator runs grille doctor")
+	}
+	j.header = bundle.Header{Version: 1, Instance: h.opts.Config.Instance, Circuit: circuit, Query: j.digest,
 		Origin: h.origin(), Size: head.Size, Time: entry.FormatTime(now), AsOf: bundle.AsOfDate(now)}
 	return now, nil
+}
+
+// circuitAt returns the circuit to answer under at a time: of those in force that this member can prove, the one that came last.
+func (h *Holder) circuitAt(at time.Time) (string, bool) {
+	for _, k := range h.opts.Config.CircuitsAt(at) {
+		if h.opts.Provers[k.ID] != nil {
+			return k.ID, true
+		}
+	}
+	return "", false
 }
 
 // fixEntries finds policy, agreement, dataset and epoch below the checkpoint. Default is no.
@@ -352,7 +366,7 @@ func (h *Holder) prove(ctx context.Context, j *job) error {
 		return err
 	}
 	started := time.Now()
-	j.proof, err = h.opts.Prover.Prove(ctx, j.pub, j.secret)
+	j.proof, err = h.opts.Provers[j.header.Circuit].Prove(ctx, j.pub, j.secret)
 	j.proving = time.Since(started)
 	if errors.Is(err, prover.ErrBusy) || ctx.Err() != nil {
 		return requestError(CodeBusy, true, "proving: %w", err)

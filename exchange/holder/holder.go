@@ -29,11 +29,10 @@ import (
 type Options struct {
 	Config   *network.Configuration
 	Member   string
-	Key      ed25519.PrivateKey // the member's query key: signs headers, promises and refusals
-	Circuit  string             // circuit id that Prover proves
+	Key      ed25519.PrivateKey      // the member's query key: signs headers, promises and refusals
+	Provers  map[string]*prover.Pool // by circuit id: those that this member has keys of; none: it answers nothing
 	Ledger   *ledger.Store
 	Datasets *dataset.Store
-	Prover   *prover.Pool
 	Book     *receipt.Book
 	Register *claim.Register // of the scopes that this member opens; nil: it opens none
 	Now      func() time.Time

@@ -90,6 +90,7 @@ const (
 	CodeNotYet    = "not_yet"
 
 	CodeConfiguration = "configuration_expired"
+	CodeNoCircuit     = "no_circuit" // the configuration names none, or this member has no keys of one that is in force
 )
 
 // ErrRequest is the sentinel of every RequestError.

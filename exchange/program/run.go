@@ -230,7 +230,7 @@ func (c *Cases) finding(k Check, result *requester.Result, err error) (Finding, 
 		found.Query = result.ID
 	}
 	switch {
-	case errors.Is(err, requester.ErrQuestion):
+	case errors.Is(err, requester.ErrQuestion), errors.Is(err, requester.ErrNoCircuit):
 		found.Outcome = OutcomeUnaskable
 	case errors.Is(err, requester.ErrNoReply):
 		found.Outcome = OutcomeUnanswered

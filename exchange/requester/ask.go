@@ -170,6 +170,9 @@ func (r *Requester) askable(q *Question, now time.Time) error {
 	if end, err := entry.ParseTime(r.opts.Config.Expires); err != nil || now.After(end) {
 		return fmt.Errorf("asking: the network configuration has expired: %w", ErrQuestion)
 	}
+	if len(r.opts.Config.CircuitsAt(now)) == 0 {
+		return fmt.Errorf("asking: %w", ErrNoCircuit)
+	}
 	if q.MaxAge%time.Second != 0 { // a part of a second would round to no limit at all
 		return fmt.Errorf("asking: the maximum age is not in whole seconds: %w", ErrQuestion)
 	}

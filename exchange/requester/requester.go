@@ -22,6 +22,10 @@ import (
 	"github.com/grille-gateway/grille/ledger/network"
 )
 
+// ErrNoCircuit means that the configuration names no circuit that is in force: nobody can answer. The members agree on a version that
+// names one.
+var ErrNoCircuit = errors.New("the network has no circuit in force")
+
 // A Peer reaches other members. An error that may pass is worth a retry with the same bytes; the holder answers them once.
 type Peer interface {
 	// Query carries a request to its holder and returns the encoded reply.

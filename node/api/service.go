@@ -339,31 +339,47 @@ type NetworkMember struct {
 
 // Status says how this gateway is.
 type Status struct {
-	Version          string    `json:"version"`
-	Instance         string    `json:"instance"`
-	Member           string    `json:"member"`
-	Started          string    `json:"started"`
-	Ready            bool      `json:"ready"`
-	NotReady         []string  `json:"not_ready,omitempty" doc:"Why it is not ready"`
-	Mode             string    `json:"mode"`
-	Circuit          string    `json:"circuit"`
-	VerifyingKey     string    `json:"verifying_key" doc:"SHA-256"`
-	KeyKind          string    `json:"key_kind" doc:"development keys prove nothing to those who do not trust who made them"`
-	LogSize          uint64    `json:"log_size" doc:"Final entries on this member's log"`
-	HeadAgeSeconds   int64     `json:"head_age_seconds" doc:"Since the newest quorum of cosignatures; -1: none yet"`
-	ClockKnown       bool      `json:"clock_known" doc:"Enough mirrors were heard from to judge this gateway's clock"`
-	ClockOffset      float64   `json:"clock_offset_seconds" doc:"The mirrors' median clock less this one's"`
-	ClockSkewed      bool      `json:"clock_skewed" doc:"Over 5 s off: this mirror cosigns nothing until its clock is set"`
-	Halted           []string  `json:"halted,omitempty" doc:"Logs whose owner signed two histories; see /v1/ledger/evidence"`
-	PeersUp          int       `json:"peers_up"`
-	Peers            int       `json:"peers"`
-	ProverQueued     int       `json:"prover_queued"`
-	ProverRunning    int       `json:"prover_running"`
-	BeatSeconds      int       `json:"beat_seconds"`
-	FreshnessSeconds int       `json:"freshness_seconds"`
-	BrokenPromises   int       `json:"broken_promises" doc:"Receipt promises of this gateway that were not kept in time"`
-	BrokenToUs       int       `json:"broken_promises_to_us" doc:"Receipt promises of holders to this gateway that were not kept in time; GET /v1/receipts?broken=true lists both"`
-	Witnesses        []Witness `json:"witnesses,omitempty" doc:"Witnesses outside the network that cosign this member's log; they count to no quorum"`
+	Version          string         `json:"version"`
+	Instance         string         `json:"instance"`
+	Member           string         `json:"member"`
+	Started          string         `json:"started"`
+	Ready            bool           `json:"ready"`
+	NotReady         []string       `json:"not_ready,omitempty" doc:"Why it is not ready"`
+	Mode             string         `json:"mode"`
+	Circuit          string         `json:"circuit" doc:"Id of the one that this gateway answers under now; empty: none, and it answers nothing"`
+	VerifyingKey     string         `json:"verifying_key" doc:"SHA-256"`
+	KeyKind          string         `json:"key_kind" doc:"development keys prove nothing to those who do not trust who made them"`
+	LogSize          uint64         `json:"log_size" doc:"Final entries on this member's log"`
+	HeadAgeSeconds   int64          `json:"head_age_seconds" doc:"Since the newest quorum of cosignatures; -1: none yet"`
+	ClockKnown       bool           `json:"clock_known" doc:"Enough mirrors were heard from to judge this gateway's clock"`
+	ClockOffset      float64        `json:"clock_offset_seconds" doc:"The mirrors' median clock less this one's"`
+	ClockSkewed      bool           `json:"clock_skewed" doc:"Over 5 s off: this mirror cosigns nothing until its clock is set"`
+	Halted           []string       `json:"halted,omitempty" doc:"Logs whose owner signed two histories; see /v1/ledger/evidence"`
+	PeersUp          int            `json:"peers_up"`
+	Peers            int            `json:"peers"`
+	ProverQueued     int            `json:"prover_queued"`
+	ProverRunning    int            `json:"prover_running"`
+	BeatSeconds      int            `json:"beat_seconds"`
+	FreshnessSeconds int            `json:"freshness_seconds"`
+	BrokenPromises   int            `json:"broken_promises" doc:"Receipt promises of this gateway that were not kept in time"`
+	BrokenToUs       int            `json:"broken_promises_to_us" doc:"Receipt promises of holders to this gateway that were not kept in time; GET /v1/receipts?broken=true lists both"`
+	Circuits         []CircuitState `json:"circuits,omitempty" doc:"Those that the network names; none: it cannot answer before a later version names one"`
+	Witnesses        []Witness      `json:"witnesses,omitempty" doc:"Witnesses outside the network that cosign this member's log; they count to no quorum"`
+}
+
+// CircuitState is a circuit that the network names, and what this gateway can do with it.
+type CircuitState struct {
+	ID           string `json:"id"`
+	VerifyingKey string `json:"verifying_key" doc:"SHA-256"`
+	Kind         string `json:"kind" doc:"development, demo or ceremony"`
+	Transcript   string `json:"transcript,omitempty" doc:"SHA-256 of the ceremony's transcript"`
+	Contributors int    `json:"contributors,omitempty" doc:"Fewest members that contributed in each phase"`
+	Since        string `json:"since,omitempty" doc:"UTC; empty: always"`
+	Until        string `json:"until,omitempty" doc:"UTC, exclusive; empty: open end"`
+	InForce      bool   `json:"in_force"`
+	Answers      bool   `json:"answers" doc:"This gateway has its proving key"`
+	Verifies     bool   `json:"verifies" doc:"This gateway has its verifying key, and relies on it"`
+	Problem      string `json:"problem,omitempty" doc:"Why not, and what to do"`
 }
 
 // Witness is a witness outside the network.

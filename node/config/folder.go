@@ -20,19 +20,23 @@ import (
 //	data/          the datasets' epochs, sealed
 //	journal/       receipts and budgets
 //	claims/        who has claimed in this member's scopes, without names; the keys of open scopes, sealed
-//	prover/        the circuit's keys, unless prover.keys points elsewhere
+//	ceremony/      own.json: what this member contributed to ceremonies; no secrets
+//	prover/        the circuits' keys, unless prover.keys points elsewhere
 //
 // ledger/, claims/ and the keys/*.key belong in no backup that is ever restored (DESIGN section 7); data/ and journal/ do, and vault.keyset
 // and receipts.secret in another one.
 type Folder string
 
-func (f Folder) Config() string         { return f.Path("grille.yaml") }
-func (f Folder) Card() string           { return f.Path("card.json") }
-func (f Folder) Keys() string           { return f.Path("keys") }
-func (f Folder) Ledger() string         { return f.Path("ledger") }
-func (f Folder) Data() string           { return f.Path("data") }
-func (f Folder) Journal() string        { return f.Path("journal") }
-func (f Folder) Claims() string         { return f.Path("claims") }
+func (f Folder) Config() string  { return f.Path("grille.yaml") }
+func (f Folder) Card() string    { return f.Path("card.json") }
+func (f Folder) Keys() string    { return f.Path("keys") }
+func (f Folder) Ledger() string  { return f.Path("ledger") }
+func (f Folder) Data() string    { return f.Path("data") }
+func (f Folder) Journal() string { return f.Path("journal") }
+func (f Folder) Claims() string  { return f.Path("claims") }
+
+// Contributions is the list of this member's contributions to ceremonies.
+func (f Folder) Contributions() string  { return f.Path("ceremony/own.json") }
 func (f Folder) Token() string          { return filepath.Join(f.Keys(), "api.token") }
 func (f Folder) Vault() string          { return filepath.Join(f.Keys(), "vault.keyset") }
 func (f Folder) Certificate() string    { return f.Path("tlog.crt") }

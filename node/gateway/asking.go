@@ -7,8 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/grille-gateway/grille/exchange/holder"
 	"github.com/grille-gateway/grille/exchange/requester"
 	"github.com/grille-gateway/grille/node/api"
+	"github.com/grille-gateway/grille/node/peer"
 )
 
 // Ask implements api.Gateway.
@@ -39,10 +41,12 @@ func (g *Gateway) answer(r *requester.Result, err error, took time.Duration) (*a
 	switch {
 	case errors.Is(err, requester.ErrUnknownQuery):
 		return nil, noSuchAnswer()
+	case errors.Is(err, requester.ErrNoCircuit):
+		return nil, noCircuit()
 	case errors.Is(err, requester.ErrQuestion):
 		return nil, rejected("question", err)
 	case errors.Is(err, requester.ErrNoReply):
-		return nil, g.noReply(r)
+		return nil, g.noReply(r, err)
 	case err != nil:
 		return nil, err
 	}
@@ -56,14 +60,22 @@ func (g *Gateway) answer(r *requester.Result, err error, took time.Duration) (*a
 		return nil, api.NewProblem(http.StatusForbidden, r.Refusal, "the holder refused: "+r.Message)
 	}
 	if r.Report == nil {
-		return nil, g.noReply(r)
+		return nil, g.noReply(r, nil)
 	}
 	g.metrics.Asked(r.Holder, r.Policy, r.Verdict, took)
 	return describe(r, took), nil
 }
 
-// noReply says that a question is under way without an answer.
-func (g *Gateway) noReply(r *requester.Result) error {
+// noReply says that a question is under way without an answer, and of a holder that cannot answer, why.
+func (g *Gateway) noReply(r *requester.Result, err error) error {
+	if refusal := (*peer.RemoteError)(nil); errors.As(err, &refusal) && refusal.Code == holder.CodeNoCircuit {
+		p := api.NewProblem(http.StatusServiceUnavailable, codeNoCircuit, "the holder has keys of no circuit that is in force; its operator "+
+			"runs grille doctor, and then POST /v1/queries/{query_id} sends the same question again")
+		if r != nil {
+			p.Query = r.ID
+		}
+		return p
+	}
 	p := api.NewProblem(http.StatusGatewayTimeout, "no_reply",
 		"the holder did not answer in time; POST /v1/queries/{query_id} sends the same question again, and it is charged once")
 	if r != nil {

@@ -134,6 +134,8 @@ func (g *Gateway) decided(index uint64, err error) (api.Published, error) {
 		return api.Published{}, rejected("program", err)
 	case errors.Is(err, program.ErrSubjects), errors.Is(err, program.ErrReason):
 		return api.Published{}, rejected(api.CodeInvalid, err)
+	case errors.Is(err, requester.ErrNoCircuit):
+		return api.Published{}, noCircuit()
 	case errors.Is(err, requester.ErrQuestion):
 		return api.Published{}, rejected("question", errors.New(strings.TrimPrefix(err.Error(), "applying: ")))
 	case errors.Is(err, program.ErrPublished):

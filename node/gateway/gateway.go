@@ -34,6 +34,7 @@ import (
 	"github.com/grille-gateway/grille/node/auth"
 	"github.com/grille-gateway/grille/node/config"
 	"github.com/grille-gateway/grille/node/gossip"
+	"github.com/grille-gateway/grille/node/keyring"
 	"github.com/grille-gateway/grille/node/metrics"
 	"github.com/grille-gateway/grille/node/peer"
 	"github.com/grille-gateway/grille/node/tlogweb"
@@ -47,8 +48,8 @@ type Options struct {
 	Version string // of this program
 	Logger  *slog.Logger
 	Now     func() time.Time // nil: time.Now
-	// Circuit, if set, holds the circuit's keys for several gateways of one process; nil: they are loaded from prover.keys.
-	Circuit *prover.Keys
+	// Circuits, if set, holds circuits' keys for several gateways of one process; others are loaded from prover.keys.
+	Circuits []*prover.Keys
 	// Progress, if set, is told each stage of loading the circuit's keys, which takes seconds, or a minute the first time.
 	Progress func(stage string)
 }
@@ -63,13 +64,13 @@ type Gateway struct {
 	now      func() time.Time
 	started  time.Time
 	keys     config.Keys
-	circuit  prover.Metadata
-	proving  *prover.Keys
+	ring     *keyring.Ring
+	trust    keyring.Options
 
 	ledger    *ledger.Store
 	datasets  *dataset.Store
 	journal   *journal.Journal
-	pool      *prover.Pool
+	pools     map[string]*prover.Pool // by circuit id
 	book      *receipt.Book
 	register  *claim.Register
 	holder    *holder.Holder
@@ -85,6 +86,7 @@ type Gateway struct {
 	connected chan struct{}   // closed when peers may be used
 
 	proposing sync.Mutex // held while the next version is proposed: two proposals are none
+	telling   sync.Mutex // held while the circuits' keys are published, from looking at the log to appending
 }
 
 // Open opens everything in the gateway's folder and joins the network. On an error nothing stays open.
@@ -113,7 +115,7 @@ func (g *Gateway) open(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if g.proving, err = g.loadCircuit(ctx, o); err != nil {
+	if err := g.loadCircuits(ctx, o); err != nil {
 		return err
 	}
 	witnessKey, _, err := config.EnsureWitness(f)
@@ -124,7 +126,6 @@ func (g *Gateway) open(ctx context.Context, o Options) error {
 		LogKey: g.keys.Log, MirrorKey: g.keys.Mirror, WitnessKey: witnessKey, Now: g.now, Logger: g.log}); err != nil {
 		return err
 	}
-	g.pool = prover.NewPool(g.proving, g.settings.Prover.Workers, g.settings.Prover.Queue)
 	if err := g.openExchange(f, chain); err != nil {
 		return err
 	}
@@ -135,25 +136,6 @@ func (g *Gateway) open(ctx context.Context, o Options) error {
 		return err
 	}
 	return g.connect()
-}
-
-// loadCircuit loads the circuit's keys and compares them with those that the network pins.
-func (g *Gateway) loadCircuit(ctx context.Context, o Options) (*prover.Keys, error) {
-	dir, keys := o.Folder.Path(g.settings.Prover.Keys), o.Circuit
-	if keys == nil {
-		var err error
-		if keys, err = prover.Load(ctx, dir, o.Progress); err != nil {
-			return nil, fmt.Errorf("loading the circuit's keys from %s: %w", dir, err)
-		}
-	}
-	g.circuit = keys.Metadata()
-	for _, c := range g.network.Circuits {
-		if c.ID == g.circuit.CircuitID && c.VerifyingKey == g.circuit.VerifyingKeySHA256 {
-			return keys, nil
-		}
-	}
-	return nil, fmt.Errorf("the circuit's keys in %s (verifying key %s) are not those that the network pins; copy the folder that "+
-		"`grille keys prepare` filled for this network, or point prover.keys at it", dir, g.circuit.VerifyingKeySHA256)
 }
 
 // openExchange opens what remembers, and replays the journal into those who must.
@@ -176,15 +158,11 @@ func (g *Gateway) openExchange(f config.Folder, chain *network.Chain) error {
 		return err
 	}
 	g.metrics = metrics.New(g.version)
-	g.holder = holder.New(holder.Options{Config: g.network, Member: g.member.Name, Key: g.keys.Query, Circuit: g.circuit.CircuitID,
-		Ledger: g.ledger, Datasets: g.datasets, Prover: g.pool, Book: g.book, Register: g.register, Now: g.now, Logger: g.log,
+	g.holder = holder.New(holder.Options{Config: g.network, Member: g.member.Name, Key: g.keys.Query, Provers: g.pools,
+		Ledger: g.ledger, Datasets: g.datasets, Book: g.book, Register: g.register, Now: g.now, Logger: g.log,
 		Budget: g.askBudget, Observe: g.observe, Broken: func(peer string) { g.metrics.PromiseBroken(metrics.SideOwn, peer) }})
-	proofs, err := prover.NewVerifier(g.proving.VerifyingKey())
-	if err != nil {
-		return err
-	}
 	g.requester = requester.New(requester.Options{Config: g.network, Member: g.member.Name, Key: g.keys.Query, Ledger: g.ledger,
-		Book: g.book, Verifier: &bundle.Verifier{Config: g.network, Chain: chain, Proofs: bundle.VerifyingKeys{proofs}, Replica: g.ledger}, Peer: wire{g},
+		Book: g.book, Verifier: &bundle.Verifier{Config: g.network, Chain: chain, Proofs: g.ring.Proofs, Replica: g.ledger}, Peer: wire{g},
 		Now: g.now, Logger: g.log, Broken: func(holder string) { g.metrics.PromiseBroken(metrics.SideHolder, holder) }})
 	g.officer = officer.New(officer.Options{Config: g.network, Member: g.member.Name, Key: g.keys.Query, Ledger: g.ledger, Book: g.book,
 		Holder: g.holder, Requester: g.requester, Now: g.now, Logger: g.log})
@@ -306,6 +284,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 			stop(err)
 		}
 	})
+	loops.Go(func() { g.publishing(behind) })
 	loops.Go(func() { g.follow(behind) })
 	loops.Go(func() { g.decideCases(behind) })
 	loops.Go(func() { g.oversee(behind) })
@@ -343,8 +322,8 @@ func (g *Gateway) Close() error {
 	if g.peers != nil {
 		errs = append(errs, g.peers.Close())
 	}
-	if g.pool != nil {
-		g.pool.Close()
+	for _, p := range g.pools {
+		p.Close()
 	}
 	if g.journal != nil {
 		errs = append(errs, g.journal.Close())

@@ -24,6 +24,7 @@ import (
 	"github.com/grille-gateway/grille/node/api"
 	"github.com/grille-gateway/grille/node/config"
 	"github.com/grille-gateway/grille/node/demo"
+	"github.com/grille-gateway/grille/node/keyring"
 	"github.com/grille-gateway/grille/prover"
 )
 
@@ -156,7 +157,7 @@ func (w *world) folder(member string) config.Folder {
 }
 
 func (w *world) open(member string) (*Gateway, error) {
-	return Open(w.t.Context(), Options{Folder: w.folder(member), Version: "test", Circuit: w.keys,
+	return Open(w.t.Context(), Options{Folder: w.folder(member), Version: "test", Circuits: []*prover.Keys{w.keys},
 		Now:    func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) },
 		Logger: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 }
@@ -460,17 +461,17 @@ func TestOpenRefuses(t *testing.T) {
 
 // Keys that the network does not pin prove nothing to the others, so a gateway does not start with them.
 func TestOpenRefusesOtherCircuitKeys(t *testing.T) {
-	for name, change := range map[string]func(*network.Params){
-		"another verifying key": func(p *network.Params) { p.Circuits[0].VerifyingKey = strings.Repeat("ab", 32) },
-		"another circuit":       func(p *network.Params) { p.Circuits[0].ID = strings.Repeat("ab", 32) },
-		"none":                  func(p *network.Params) { p.Circuits = nil },
+	for code, change := range map[string]func(*network.Params){
+		keyring.CodeKey:     func(p *network.Params) { p.Circuits[0].VerifyingKey = strings.Repeat("ab", 32) },
+		keyring.CodeProgram: func(p *network.Params) { p.Circuits[0].ID = strings.Repeat("ab", 32) },
 	} {
 		w := newWorldWith(t, change, civil)
-		if g, err := w.open(civil); err == nil || !strings.Contains(err.Error(), "not those that the network pins") {
-			t.Errorf("%s: %v", name, err)
-			if g != nil {
-				w.check(g.Close())
-			}
+		g, err := w.open(civil)
+		if refusal := (*keyring.Refusal)(nil); !errors.As(err, &refusal) || refusal.Code != code || refusal.Next == "" {
+			t.Errorf("want %s, got %v", code, err)
+		}
+		if g != nil {
+			w.check(g.Close())
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/grille-gateway/grille/ledger/entry"
 	"github.com/grille-gateway/grille/node/logkey"
 )
 
@@ -19,14 +18,11 @@ func (g *Gateway) heard(ctx context.Context) bool {
 	}
 }
 
-// beat publishes the circuit's keys, then a receipts batch each beat. It returns why the journal cannot be relied on any more: the
+// beat publishes a receipts batch each beat. It returns why the journal cannot be relied on any more: the
 // process has to stop, and the next start finds out what the disk holds.
 func (g *Gateway) beat(ctx context.Context) error {
 	if !g.heard(ctx) {
 		return nil
-	}
-	if err := g.publishCircuit(ctx); err != nil && ctx.Err() == nil {
-		g.log.Error("circuit keys not published", logkey.Error, err)
 	}
 	if err := g.book.Run(ctx); err != nil {
 		return fmt.Errorf("the gateway stops: %w", err)
@@ -44,19 +40,6 @@ func (g *Gateway) claims(ctx context.Context) error {
 		return fmt.Errorf("the gateway stops: %w", err)
 	}
 	return nil
-}
-
-// publishCircuit puts the circuit and verifying key that this gateway proves with on its log, unless they are the newest
-// there.
-func (g *Gateway) publishCircuit(ctx context.Context) error {
-	e := entry.CircuitKeys{Circuit: g.circuit.CircuitID, VerifyingKey: g.circuit.VerifyingKeySHA256, KeyKind: g.circuit.Kind,
-		Time: entry.FormatTime(g.now())}
-	old, _, ok := g.ledger.View(g.origin(), ^uint64(0)).CircuitKeys(e.Circuit)
-	if ok && old.Circuit == e.Circuit && old.VerifyingKey == e.VerifyingKey && old.KeyKind == e.KeyKind {
-		return nil
-	}
-	_, err := g.ledger.Append(ctx, e)
-	return err
 }
 
 // follow fetches the receipts that holders promised.

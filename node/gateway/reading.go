@@ -146,16 +146,19 @@ func (g *Gateway) Network() api.Network {
 // Status implements api.Gateway.
 func (g *Gateway) Status() api.Status {
 	why := g.Ready()
+	circuits, answering := g.circuitStates()
 	s := api.Status{Version: g.version, Instance: g.network.Instance, Member: g.member.Name, Started: entry.FormatTime(g.started),
-		Ready: len(why) == 0, NotReady: why, Mode: g.network.Mode, Circuit: g.circuit.CircuitID,
-		VerifyingKey: g.circuit.VerifyingKeySHA256, KeyKind: g.circuit.Kind, HeadAgeSeconds: -1,
+		Ready: len(why) == 0, NotReady: why, Mode: g.network.Mode, Circuits: circuits, HeadAgeSeconds: -1,
 		PeersUp: g.peersUp(), Peers: len(g.network.Members) - 1,
 		BeatSeconds: g.network.BeatSeconds, FreshnessSeconds: g.network.FreshnessSeconds}
 	if head, ok := g.ledger.Final(g.origin()); ok {
 		s.LogSize = head.Size
 		s.HeadAgeSeconds = int64(g.headAge().Seconds())
 	}
-	s.ProverQueued, s.ProverRunning = g.pool.Depth()
+	if answering != nil {
+		s.Circuit, s.VerifyingKey, s.KeyKind = answering.ID, answering.VerifyingKey, answering.Kind
+	}
+	s.ProverQueued, s.ProverRunning = g.proverDepth()
 	s.Witnesses = g.outsideStatus()
 	s.BrokenPromises, s.BrokenToUs = g.holder.Broken(), g.requester.Broken()
 	clock := g.ledger.Clock()
@@ -169,7 +172,7 @@ func (g *Gateway) Status() api.Status {
 }
 
 // Ready implements api.Gateway: a quorum of mirrors is connected, this member's head is final and fresh, and nothing failed.
-// The circuit's keys are loaded, or Open would have failed.
+// A gateway without a circuit is ready: it keeps the ledger, and Status says what it lacks.
 func (g *Gateway) Ready() []string {
 	var why []string
 	if err := g.ledger.Failure(); err != nil {
@@ -223,8 +226,8 @@ func (g *Gateway) peersUp() int {
 
 func (g *Gateway) gauges() metrics.Gauges {
 	return metrics.Gauges{
-		ProverQueued:  func() int { queued, _ := g.pool.Depth(); return queued },
-		ProverRunning: func() int { _, running := g.pool.Depth(); return running },
+		ProverQueued:  func() int { queued, _ := g.proverDepth(); return queued },
+		ProverRunning: func() int { _, running := g.proverDepth(); return running },
 		PeersUp:       g.peersUp,
 		HeadAge:       g.headAge,
 		BrokenOwn:     g.holder.Broken,

@@ -10,7 +10,7 @@ import (
 
 // Serve opens a gateway and runs it until ctx ends or it must stop. A gateway lives for one version of the network
 // configuration: when the next is in force, everything is closed and opened again with it, connections to removed members
-// among the rest. The circuit's keys stay loaded.
+// among the rest. The circuits' keys stay loaded.
 func Serve(ctx context.Context, o Options) error {
 	for {
 		g, err := Open(ctx, o)
@@ -19,7 +19,7 @@ func Serve(ctx context.Context, o Options) error {
 		}
 		g.log.Info("gateway open", logkey.Member, g.member.Name, logkey.Directory, string(o.Folder), logkey.Version, o.Version,
 			logkey.Configuration, g.network.Version)
-		o.Circuit = g.proving
+		o.Circuits = g.ring.Keys
 		err = errors.Join(g.Run(ctx), g.Close())
 		if !errors.Is(err, ledger.ErrSuperseded) || ctx.Err() != nil {
 			return err

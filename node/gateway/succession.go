@@ -60,6 +60,9 @@ func (g *Gateway) Propose(document []byte) (*api.Succession, error) {
 	if err != nil {
 		return nil, api.NewProblem(http.StatusUnprocessableEntity, codeProposal, err.Error())
 	}
+	if err := g.checkCircuits(next); err != nil {
+		return nil, err
+	}
 	if err := g.mayAppend(); err != nil { // others may know of a proposal that this folder lost
 		return nil, err
 	}
@@ -86,6 +89,15 @@ func (g *Gateway) proposedOther(p network.Proposal) bool {
 
 // Vote implements api.Gateway.
 func (g *Gateway) Vote(digest string) (*api.Succession, error) {
+	if known := g.ledger.Succession().Proposal; known != nil && known.Digest() == digest {
+		next, err := known.Verify(g.network)
+		if err != nil {
+			return nil, err // the store verified it
+		}
+		if err := g.checkCircuits(next); err != nil {
+			return nil, err
+		}
+	}
 	if err := g.ledger.Vote(digest); err != nil && !errors.Is(err, ledger.ErrSuperseded) {
 		return nil, g.successionProblem(err)
 	}
