@@ -117,12 +117,15 @@ func (k *Keys) open(ctx context.Context, dir string) (*keyCache, func(), error) 
 }
 
 // NewKeys returns keys that a ceremony gave for a constraint system. kind is KindCeremony or KindDemo, transcript the hex SHA-256 of
-// the ceremony's transcript. The error is circuits.ErrSystem for a system of another curve or form and ErrVerifyingKey for a verifying
-// key that is not for the statement.
+// the ceremony's transcript. The error is circuits.ErrSystem for a system of another curve or form and ErrVerifyingKey for another kind,
+// no transcript, or a verifying key that is not for the statement.
 func NewKeys(cs constraint.ConstraintSystem, kind, transcript string, pk *groth16.ProvingKey, vk *groth16.VerifyingKey) (*Keys, error) {
 	k, err := keysFor(cs)
 	if err != nil {
 		return nil, err
+	}
+	if kind != KindCeremony && kind != KindDemo || !digestForm.MatchString(transcript) {
+		return nil, fmt.Errorf("%w: keys of a ceremony are of kind %s or %s, with a transcript", ErrVerifyingKey, KindCeremony, KindDemo)
 	}
 	k.proving = pk
 	encoded, err := EncodeVerifyingKey(kind, k.metadata.CircuitID, vk)

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	groth16 "github.com/consensys/gnark/backend/groth16/bls12-381"
 )
 
 // keyDir is a copy of the test keys' folder that a test may damage.
@@ -91,6 +94,7 @@ var damages = map[string]func(*testing.T, *keyCache){
 	"metadata with more":         edit(metadataFile, swap("{", `{"x":1,`)),
 	"another circuit":            edit(metadataFile, swap(`"circuit_id": "`, `"circuit_id": "0`)),
 	"another kind":               edit(metadataFile, swap(KindDevelopment, "ceremony")),
+	"a transcript":               edit(metadataFile, swap(`"kind"`, `"transcript": "00", "kind"`)),
 	"another count":              edit(metadataFile, swap(`"constraints": 1`, `"constraints": 2`)),
 	"another hash":               edit(metadataFile, swap(`"proving_key_sha256": "`, `"proving_key_sha256": "0`)),
 }
@@ -140,7 +144,7 @@ func TestLoadAfterACrashedWrite(t *testing.T) {
 }
 
 // The first to come generates, the others wait and read the same keys.
-func TestLoadAtOnce(t *testing.T) {
+func TestDevelopAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	var wg sync.WaitGroup
 	keys := make([]*Keys, 3)
@@ -148,7 +152,7 @@ func TestLoadAtOnce(t *testing.T) {
 	generated := 0
 	for i := range keys {
 		wg.Go(func() {
-			k, err := Load(context.Background(), dir, func(stage string) {
+			k, err := Develop(context.Background(), dir, func(stage string) {
 				if stage == "generating development keys" {
 					mu.Lock()
 					generated++
@@ -186,7 +190,70 @@ func TestLoadStopsWaitingWithItsContext(t *testing.T) {
 	if _, err := Load(context.Background(), dir, nil); err != nil {
 		t.Error(err)
 	}
-	if _, err := Load(ctx, t.TempDir(), nil); !errors.Is(err, context.Canceled) {
+	if _, err := Develop(ctx, t.TempDir(), nil); !errors.Is(err, context.Canceled) {
 		t.Error("keys are generated for nobody")
+	}
+}
+
+func TestLoadMakesNoKeys(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "keys")
+	_, err := Load(context.Background(), dir, nil)
+	if !errors.Is(err, ErrNoKeys) || !strings.Contains(err.Error(), "grille ceremony verify") ||
+		!strings.Contains(err.Error(), "grille keys prepare "+dir) {
+		t.Error(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("a folder was made", err)
+	}
+}
+
+// Keys of a ceremony come back from their folder with their kind and their transcript, in place of those that were there.
+func TestStoreKeysOfACeremony(t *testing.T) {
+	made, err := compile(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pk groth16.ProvingKey
+	var vk groth16.VerifyingKey
+	if err := groth16.Setup(made.system, &pk, &vk); err != nil {
+		t.Fatal(err)
+	}
+	transcript := strings.Repeat("5a", 32)
+	for name, refused := range map[string]func() (*Keys, error){
+		"development":   func() (*Keys, error) { return NewKeys(made.system, KindDevelopment, transcript, &pk, &vk) },
+		"no kind":       func() (*Keys, error) { return NewKeys(made.system, "", transcript, &pk, &vk) },
+		"no transcript": func() (*Keys, error) { return NewKeys(made.system, KindDemo, "", &pk, &vk) },
+	} {
+		if _, err := refused(); err == nil {
+			t.Error(name, "is taken")
+		}
+	}
+	k, err := NewKeys(made.system, KindCeremony, transcript, &pk, &vk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, c := keyDir(t) // holds development keys
+	if err := k.Store(context.Background(), dir); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Load(context.Background(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.metadata != k.metadata || again.metadata.Kind != KindCeremony || again.metadata.Transcript != transcript ||
+		!bytes.Equal(again.encoded, k.encoded) {
+		t.Errorf("%+v, stored %+v", again.metadata, k.metadata)
+	}
+	e := example()
+	proof, err := again.Prove(e.pub, e.sec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.verifier.Verify(e.pub, proof[:]); err != nil {
+		t.Error(err)
+	}
+	edit(metadataFile, swap(`"transcript": "`+transcript+`",`, ""))(t, c)
+	if _, err := Load(context.Background(), dir, nil); !errors.Is(err, ErrKeys) {
+		t.Error("no transcript:", err)
 	}
 }
