@@ -98,7 +98,11 @@ func (w *world) lieUnder(head ledger.Head, subject string, prove bool, change fu
 	w.check(err)
 	var proof prover.Proof
 	if prove {
-		proof, err = c.pools[w.config.Circuits[0].ID].Prove(w.t.Context(), pub, secret)
+		pool := c.pools[h.Circuit]
+		if pool == nil { // the lie is about the circuit
+			pool = c.pools[w.config.Circuits[0].ID]
+		}
+		proof, err = pool.Prove(w.t.Context(), pub, secret)
 		w.check(err)
 	}
 	entries, err := bundle.IncludeAll(c.ledger, h)
