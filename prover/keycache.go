@@ -115,27 +115,32 @@ func (c *keyCache) readFile(name string, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// write stores generated keys, the metadata last, in a folder that is itself on disk, and clears what a crashed write left.
+// write stores keys.
 func (c *keyCache) write(k *Keys) error {
+	pk, err := encodeProvingKey(k.proving)
+	if err != nil {
+		return err
+	}
+	k.metadata.ProvingKeySHA256 = digest(pk)
+	return c.writeFiles(k.metadata, k.encoded, pk)
+}
+
+// writeFiles stores encoded keys, the metadata last, in a folder that is itself on disk, and clears what a crashed write left.
+func (c *keyCache) writeFiles(metadata Metadata, vk, pk []byte) error {
 	if err := c.folder().Clear(); err != nil {
 		return err
 	}
 	if err := folder.Folder(filepath.Dir(c.dir)).Sync(); err != nil {
 		return err
 	}
-	pk, err := encodeProvingKey(k.proving)
-	if err != nil {
-		return err
-	}
-	k.metadata.ProvingKeySHA256 = digest(pk)
-	m, err := json.MarshalIndent(k.metadata, "", "  ")
+	m, err := json.MarshalIndent(metadata, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encoding the key metadata: %w", err)
 	}
 	if err := c.folder().Write(provingKeyFile, pk); err != nil {
 		return err
 	}
-	if err := c.folder().Write(verifyingKeyFile, k.encoded); err != nil {
+	if err := c.folder().Write(verifyingKeyFile, vk); err != nil {
 		return err
 	}
 	return c.folder().Write(metadataFile, append(m, '\n'))

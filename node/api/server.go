@@ -70,6 +70,7 @@ func New(o Options) (*Server, error) {
 	s.registerSuccession()
 	s.registerStatus()
 	s.registerReceipts()
+	s.registerCeremony()
 	if err := s.registerSpecification(mux); err != nil {
 		return nil, err
 	}

@@ -43,6 +43,7 @@ type Gateway interface {
 
 	Programs
 	Scopes
+	KeyCeremonies
 
 	Entries(q EntryQuery) (*EntryPage, error)
 	Entry(origin string, index uint64) (*Entry, error)

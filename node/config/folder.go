@@ -20,7 +20,8 @@ import (
 //	data/          the datasets' epochs, sealed
 //	journal/       receipts and budgets
 //	claims/        who has claimed in this member's scopes, without names; the keys of open scopes, sealed
-//	ceremony/      own.json: what this member contributed to ceremonies; no secrets
+//	ceremony/      own.json: what this member contributed to ceremonies; a folder for each ceremony, with its transcript and
+//	               what was contributed; no secrets
 //	prover/        the circuits' keys, unless prover.keys points elsewhere
 //
 // ledger/, claims/ and the keys/*.key belong in no backup that is ever restored (DESIGN section 7); data/ and journal/ do, and vault.keyset
@@ -34,6 +35,9 @@ func (f Folder) Ledger() string  { return f.Path("ledger") }
 func (f Folder) Data() string    { return f.Path("data") }
 func (f Folder) Journal() string { return f.Path("journal") }
 func (f Folder) Claims() string  { return f.Path("claims") }
+
+// Ceremonies holds a folder for each key ceremony, named for it.
+func (f Folder) Ceremonies() string { return f.Path("ceremony") }
 
 // Contributions is the list of this member's contributions to ceremonies.
 func (f Folder) Contributions() string  { return f.Path("ceremony/own.json") }

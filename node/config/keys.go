@@ -105,6 +105,15 @@ func LoadApprover(path string) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
+// LoadQuery reads a query key from a file, on a machine that has nothing else of its gateway.
+func LoadQuery(path string) (ed25519.PrivateKey, error) {
+	key, err := loadKey(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the query key: %w", err)
+	}
+	return key, nil
+}
+
 // EnsureWitness returns the witness key, which it makes if there is none: gateways older than it have none.
 func EnsureWitness(f Folder) (key ed25519.PrivateKey, made bool, err error) {
 	if err := CheckPrivate(f.Keys()); err != nil {

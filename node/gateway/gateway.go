@@ -32,6 +32,7 @@ import (
 	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/node/api"
 	"github.com/grille-gateway/grille/node/auth"
+	"github.com/grille-gateway/grille/node/ceremony"
 	"github.com/grille-gateway/grille/node/config"
 	"github.com/grille-gateway/grille/node/gossip"
 	"github.com/grille-gateway/grille/node/keyring"
@@ -56,6 +57,8 @@ type Options struct {
 
 // Gateway is one member's gateway. Open it, Run it, Close it.
 type Gateway struct {
+	api.KeyCeremonies // of ceremonies
+
 	settings config.Config
 	network  *network.Configuration
 	member   network.Member
@@ -67,23 +70,24 @@ type Gateway struct {
 	ring     *keyring.Ring
 	trust    keyring.Options
 
-	ledger    *ledger.Store
-	datasets  *dataset.Store
-	journal   *journal.Journal
-	pools     map[string]*prover.Pool // by circuit id
-	book      *receipt.Book
-	register  *claim.Register
-	holder    *holder.Holder
-	requester *requester.Requester
-	casework  *program.Cases
-	officer   *officer.Officer
-	metrics   *metrics.Metrics
-	gossip    *gossip.Gossip
-	api       *api.Server
-	outside   *witness.Client
-	public    *tlogweb.Server // nil: nobody outside is served
-	peers     *peer.Node      // set before connected is closed
-	connected chan struct{}   // closed when peers may be used
+	ledger     *ledger.Store
+	datasets   *dataset.Store
+	journal    *journal.Journal
+	pools      map[string]*prover.Pool // by circuit id
+	book       *receipt.Book
+	register   *claim.Register
+	holder     *holder.Holder
+	requester  *requester.Requester
+	casework   *program.Cases
+	officer    *officer.Officer
+	metrics    *metrics.Metrics
+	gossip     *gossip.Gossip
+	api        *api.Server
+	outside    *witness.Client
+	ceremonies *ceremony.Service
+	public     *tlogweb.Server // nil: nobody outside is served
+	peers      *peer.Node      // set before connected is closed
+	connected  chan struct{}   // closed when peers may be used
 
 	proposing sync.Mutex // held while the next version is proposed: two proposals are none
 	telling   sync.Mutex // held while the circuits' keys are published, from looking at the log to appending
@@ -127,6 +131,9 @@ func (g *Gateway) open(ctx context.Context, o Options) error {
 		return err
 	}
 	if err := g.openExchange(f, chain); err != nil {
+		return err
+	}
+	if err := g.openCeremonies(f, chain); err != nil {
 		return err
 	}
 	if err := g.openInterfaces(f); err != nil {
@@ -294,6 +301,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 	})
 	loops.Go(func() { g.outside.Run(behind) })
+	loops.Go(func() { g.ceremonies.Run(behind) })
 	if g.public != nil {
 		loops.Go(func() {
 			if err := g.public.Serve(behind); err != nil {
@@ -321,6 +329,9 @@ func (g *Gateway) Close() error {
 	}
 	if g.peers != nil {
 		errs = append(errs, g.peers.Close())
+	}
+	if g.ceremonies != nil {
+		errs = append(errs, g.ceremonies.Close())
 	}
 	for _, p := range g.pools {
 		p.Close()

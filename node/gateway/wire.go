@@ -34,6 +34,8 @@ func (g *Gateway) handle(ctx context.Context, from string, kind peer.Kind, body 
 		return g.holder.ReceiptPath(ctx, from, body)
 	case peer.KindBudget:
 		return g.tellBudget(from, body)
+	case peer.KindCeremony, peer.KindFetch, peer.KindOffer:
+		return g.ceremonies.Handle(ctx, from, kind, body)
 	}
 	return g.gossip.Handle(ctx, from, kind, body)
 }

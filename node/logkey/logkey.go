@@ -7,6 +7,7 @@ package logkey
 const (
 	Address    = "address"    // a network address of this gateway or a member
 	Beat       = "beat"       // number of a receipts beat
+	Ceremony   = "ceremony"   // beginning of a key ceremony's name
 	Circuit    = "circuit"    // a circuit's id
 	Code       = "code"       // stable reason or refusal code
 	Dataset    = "dataset"    // a dataset's published name

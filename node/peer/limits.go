@@ -28,17 +28,21 @@ const (
 	KindSuccession  Kind = 14 // what is known on the way to the next configuration
 	KindChain       Kind = 15 // the link to the next configuration
 	KindFresh       Kind = 16 // the newest cosigned head of the asked member's own log
+	KindCeremony    Kind = 17 // how a key ceremony stands, and a signed contribution to it, told to its coordinator
+	KindFetch       Kind = 18 // a part of a ceremony's transcript, or of what it names, by SHA-256
+	KindOffer       Kind = 19 // a part of a contribution's bytes, told to the coordinator; reply: how many it holds
 )
 
 // Kinds lists the kinds that a Handler can get, in wire order.
 func Kinds() []Kind {
 	return []Kind{KindPush, KindEntries, KindQuery, KindReceiptPath, KindBudget, KindAnnounce, KindPull, KindCompare, KindStanding,
-		KindEvidence, KindSuccession, KindChain, KindFresh}
+		KindEvidence, KindSuccession, KindChain, KindFresh, KindCeremony, KindFetch, KindOffer}
 }
 
 var kindNames = map[Kind]string{kindHello: "hello", KindPush: "push", KindEntries: "entries", KindQuery: "query",
 	KindReceiptPath: "receipt_path", KindBudget: "budget", KindAnnounce: "announce", KindPull: "pull", KindCompare: "compare",
-	KindStanding: "standing", KindEvidence: "evidence", KindSuccession: "succession", KindChain: "chain", KindFresh: "fresh"}
+	KindStanding: "standing", KindEvidence: "evidence", KindSuccession: "succession", KindChain: "chain", KindFresh: "fresh",
+	KindCeremony: "ceremony", KindFetch: "ceremony_fetch", KindOffer: "ceremony_offer"}
 
 // String is the kind's stable name, used in logs and metrics.
 func (k Kind) String() string {
@@ -100,6 +104,12 @@ func DefaultBounds() map[Kind]Bound {
 		KindChain: {Request: kib, Reply: 24 * mib, Timeout: 20 * time.Second, Concurrent: 1, Rate: 2, Burst: 20},
 		// A head is under 8 KiB for a committee of 31.
 		KindFresh: {Request: kib, Reply: 64 * kib, Timeout: 5 * time.Second, Concurrent: 4, Rate: 5, Burst: 20},
+		// A member asks again when it has an answer, which waits up to 15 s for something to change. A reply lists the refusals of a
+		// ceremony among at most 64 members; a request holds one signed step.
+		KindCeremony: {Request: 16 * kib, Reply: 256 * kib, Timeout: 30 * time.Second, Concurrent: 4, Rate: 10, Burst: 40},
+		// One part of at most 512 KiB after the other: a phase of 16,384 powers has 5 MB a contribution.
+		KindFetch: {Request: kib, Reply: 512 * kib, Timeout: 20 * time.Second, Concurrent: 2, Rate: 50, Burst: 100},
+		KindOffer: {Request: 513 * kib, Reply: kib, Timeout: 20 * time.Second, Concurrent: 1, Rate: 50, Burst: 100},
 	}
 }
 

@@ -136,7 +136,7 @@ func (a *app) command() *cobra.Command {
 	add("try", a.demoCommand())
 	members := a.networkCommand()
 	members.AddCommand(a.successionCommands()...)
-	add("setup", a.initCommand(), members, a.keysCommand(), a.serveCommand())
+	add("setup", a.initCommand(), members, a.keysCommand(), a.ceremonyCommand(), a.serveCommand())
 	add("use", a.datasetCommand(), a.policyCommand(), a.agreementCommand(), a.groupCommand(), a.publishCommand(), a.scopeCommand(), a.programCommand(),
 		a.askCommand(), a.answerCommand(), a.ledgerCommand(), a.statusCommand())
 	add("oversee", a.receiptsCommand(), a.subjectCommand(), a.approveCommand())

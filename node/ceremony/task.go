@@ -1,0 +1,240 @@
+package ceremony
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/grille-gateway/grille/node/logkey"
+	"github.com/grille-gateway/grille/node/peer"
+	rules "github.com/grille-gateway/grille/prover/ceremony"
+)
+
+// The tasks of a member.
+const (
+	taskContribute = "contribute"
+	taskVerify     = "verify"
+	taskFetch      = "fetch"
+)
+
+// task is what this gateway does in one ceremony beside coordinating it.
+type task struct {
+	mu     sync.Mutex // guards what follows
+	kind   string     // "": none
+	phases []int      // of contribute
+	adopt  bool       // of verify
+	stage  string
+	fault  string // why the last one ended without success
+}
+
+func (t *task) told(stage string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stage = stage
+}
+
+// start begins a task in a ceremony unless one is under way. It is false if another kind is.
+func (s *Service) start(name string, want *task, run func(ctx context.Context, t *task) error) (begun bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.tasks[name]; t != nil {
+		t.mu.Lock()
+		kind, phases, adopt := t.kind, t.phases, t.adopt
+		t.mu.Unlock()
+		if kind != "" {
+			return kind == want.kind && slices.Equal(phases, want.phases) && adopt == want.adopt
+		}
+	}
+	log := s.o.Logger.With(logkey.Ceremony, short(name), logkey.Operation, want.kind)
+	kind := want.kind
+	s.tasks[name] = want
+	return s.beginLocked(func(ctx context.Context) {
+		err := run(ctx, want)
+		if err != nil && ctx.Err() == nil {
+			log.Warn("a task of the ceremony failed", logkey.Error, err)
+		} else if err == nil {
+			log.Info("a task of the ceremony is done")
+		}
+		want.mu.Lock()
+		defer want.mu.Unlock()
+		want.kind, want.stage = "", ""
+		if err != nil {
+			want.fault = kind + ": " + err.Error()
+		}
+	})
+}
+
+// contribute makes this member's contributions to the given phases when its turns come.
+func (s *Service) contribute(ctx context.Context, t *task, coordinator, name string, phases []int) error {
+	var seen uint64
+	for {
+		p, err := s.askFor(ctx, coordinator, question{Version: 1, Ceremony: name, There: true, Seen: seen, Wait: maxWait})
+		if err != nil {
+			return err
+		}
+		transcript, err := s.sync(ctx, coordinator, p)
+		if err != nil {
+			return err
+		}
+		seen = p.Mark
+		left := s.left(transcript, phases)
+		if len(left) == 0 {
+			return nil
+		}
+		turn := transcript.Turn()
+		switch {
+		case turn.Action == rules.ActDone || turn.Phase > left[0] || turn.Phase == left[0] && turn.Action == rules.ActSeal:
+			return fmt.Errorf("phase %d was closed before this member contributed", left[0])
+		case p.State == stateTurn && p.Turn == s.o.Member && turn.Member == s.o.Member && turn.Phase == left[0]:
+			if err := s.takeTurn(ctx, t, coordinator, transcript); err != nil {
+				return err
+			}
+			seen = 0
+		case p.Turn != "":
+			t.told(fmt.Sprintf("phase %d: waiting for %s (%s)", turn.Phase, p.Turn, p.State))
+		default:
+			t.told(fmt.Sprintf("phase %d: waiting (%s)", turn.Phase, p.State))
+		}
+	}
+}
+
+// left are the phases that this member has not contributed to.
+func (s *Service) left(t *rules.Transcript, phases []int) []int {
+	var out []int
+	for _, phase := range phases {
+		if !slices.Contains(t.Contributors(phase), s.o.Member) {
+			out = append(out, phase)
+		}
+	}
+	return out
+}
+
+// takeTurn contributes once and brings the contribution to the coordinator. The secrets never leave prover/ceremony; what is sent is
+// public. A contribution that was made for a turn that is over is thrown away, and the next turn makes another.
+func (s *Service) takeTurn(ctx context.Context, t *task, coordinator string, transcript *rules.Transcript) error {
+	circuit, err := s.circuit()
+	if err != nil {
+		return err
+	}
+	turn := transcript.Turn()
+	work := &rules.Task{Transcript: transcript}
+	if turn.Base != "" {
+		if work.Base, err = s.payload(ctx, t, coordinator, turn.Ceremony, turn.Base, baseSize(circuit, transcript)); err != nil {
+			return err
+		}
+	}
+	made, err := rules.Contribute(ctx, circuit, work, s.signer(), s.o.Now(), func(stage string) {
+		t.told(fmt.Sprintf("phase %d: %s", turn.Phase, stage))
+	})
+	if err != nil {
+		return err
+	}
+	return s.submit(ctx, t, coordinator, transcript.Ceremony(), turn.Phase, made)
+}
+
+// baseSize is the length of the state that is contributed to. What phase 2 begins with has no challenge.
+func baseSize(circuit *rules.Circuit, t *rules.Transcript) int64 {
+	turn := t.Turn()
+	size := circuit.PayloadSize(turn.Phase)
+	if len(t.Contributors(turn.Phase)) == 0 {
+		size -= digestSize
+	}
+	return size
+}
+
+// submit brings a contribution to the coordinator and waits for what becomes of it.
+func (s *Service) submit(ctx context.Context, t *task, coordinator, name string, phase int, made *rules.Contribution) error {
+	step, err := peek(made.Step)
+	if err != nil {
+		return err
+	}
+	id, err := parseDigest(name)
+	if err != nil {
+		return err
+	}
+	for {
+		err := Caller(s.call).upload(ctx, coordinator, id, made.Payload, func(done int64) {
+			t.told(fmt.Sprintf("phase %d: sending, %d %%", phase, 100*done/int64(len(made.Payload))))
+		})
+		if isRefusal(err, codeNotTurn) {
+			if done, outcome := s.became(ctx, coordinator, name, step.Payload); done {
+				return outcome
+			}
+			return nil // the turn is over; another may come
+		}
+		if err != nil {
+			return err
+		}
+		t.told(fmt.Sprintf("phase %d: %s verifies the contribution", phase, coordinator))
+		p, err := s.askFor(ctx, coordinator, question{Version: 1, Ceremony: name, There: true, Step: &made.Step})
+		if isRefusal(err, codeNotHeld) { // a restart of the coordinator lost a part
+			continue
+		}
+		if isRefusal(err, codeNotTurn) {
+			return nil
+		}
+		for err == nil {
+			if done, outcome := outcomeOf(p, step.Payload); done {
+				return outcome
+			}
+			if p.Yours == nil || p.Yours.Payload != step.Payload { // a restart of the coordinator lost it
+				break
+			}
+			p, err = s.askFor(ctx, coordinator, question{Version: 1, Ceremony: name, There: true, Seen: p.Mark, Wait: maxWait})
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// became asks what became of a contribution.
+func (s *Service) became(ctx context.Context, coordinator, name, payload string) (bool, error) {
+	p, err := s.askFor(ctx, coordinator, question{Version: 1, Ceremony: name, There: true})
+	if err != nil {
+		return false, err
+	}
+	return outcomeOf(p, payload)
+}
+
+// outcomeOf tells whether a contribution was decided on, and how.
+func outcomeOf(p position, payload string) (bool, error) {
+	switch {
+	case p.Yours == nil || p.Yours.Payload != payload:
+		return false, nil
+	case p.Yours.State == handedAccepted:
+		return true, nil
+	case p.Yours.State == handedRefused:
+		return true, fmt.Errorf("the coordinator refused the contribution: %w",
+			&rules.Refused{Reason: p.Yours.Reason, Err: errors.New("see grille ceremony status")})
+	}
+	return false, nil
+}
+
+// isRefusal tells a refusal of a member with that code.
+func isRefusal(err error, code string) bool {
+	var refused *peer.RemoteError
+	return errors.As(err, &refused) && refused.Code == code
+}
+
+// askFor asks a coordinator about one ceremony, again while it cannot be reached.
+func (s *Service) askFor(ctx context.Context, coordinator string, q question) (position, error) {
+	return s.ask(ctx, Caller(s.call).persist, coordinator, q)
+}
+
+func (s *Service) ask(ctx context.Context, call Caller, coordinator string, q question) (position, error) {
+	reply, err := call(ctx, coordinator, peer.KindCeremony, mustEncode(q))
+	if err != nil {
+		return position{}, fmt.Errorf("asking %s about its ceremony: %w", coordinator, err)
+	}
+	a, err := decodeAnswer(reply)
+	if err == nil && (len(a.Ceremonies) != 1 || a.Ceremonies[0].Ceremony != q.Ceremony) {
+		err = fmt.Errorf("%w: an answer about something else", ErrMessage)
+	}
+	if err != nil {
+		return position{}, fmt.Errorf("asking %s about its ceremony: %w", coordinator, err)
+	}
+	return a.Ceremonies[0], nil
+}
