@@ -58,19 +58,11 @@ func (v *Verifier) Kind() string { return v.key.kind }
 // Verify checks that the proof shows the statement with these public inputs. Before it looks at the proof it checks the program and
 // the ranges of the public inputs: circuits.ErrProgram, circuits.ErrPublic. Anything wrong with the proof is ErrProof.
 func (v *Verifier) Verify(pub *circuits.Public, proof []byte) error {
-	values, err := pub.Vector()
-	if err != nil {
-		return fmt.Errorf("deriving the public inputs: %w", err)
-	}
-	p, err := decodeProof(proof)
+	d, err := decode(Statement{pub, proof})
 	if err != nil {
 		return err
 	}
-	sum, err := v.sum(values)
-	if err != nil {
-		return err
-	}
-	return v.check(p, sum)
+	return v.checkDecoded(d)
 }
 
 // check is the Groth16 equation e(A, B) = e(alpha, beta) e(sum, gamma) e(C, delta), https://eprint.iacr.org/2016/260 section 3.2,
@@ -88,13 +80,29 @@ func (v *Verifier) check(p *points, sum bls.G1Affine) error {
 
 // sum returns K[0] + the sum of values[i] K[i+1], the program's part of it from the cache.
 func (v *Verifier) sum(values []fr.Element) (bls.G1Affine, error) {
+	program, err := v.program(values)
+	if err != nil {
+		return bls.G1Affine{}, err
+	}
+	var s bls.G1Jac
+	s.FromAffine(&program)
+	s.AddMixed(&v.key.k[0])
+	for i := range v.head {
+		v.head[i].add(&s, &values[i])
+	}
+	var affine bls.G1Affine
+	affine.FromJacobian(&s)
+	return affine, nil
+}
+
+// program returns the program's part of the sum of values[i] K[i+1].
+func (v *Verifier) program(values []fr.Element) (bls.G1Affine, error) {
 	from, to := circuits.ProgramRange()
 	if len(values) != to || len(v.key.k) != to+1 {
 		panic("prover: the public inputs do not fit the key")
 	}
-	k := v.key.k
-	program, err := v.programs.get(values[from:to], func() (bls.G1Affine, error) {
-		s, err := publicSum(k[from+1:], values[from:to])
+	return v.programs.get(values[from:to], func() (bls.G1Affine, error) {
+		s, err := publicSum(v.key.k[from+1:], values[from:to])
 		if err != nil {
 			return bls.G1Affine{}, fmt.Errorf("summing the program's inputs: %w", err)
 		}
@@ -102,16 +110,4 @@ func (v *Verifier) sum(values []fr.Element) (bls.G1Affine, error) {
 		affine.FromJacobian(&s)
 		return affine, nil
 	})
-	if err != nil {
-		return bls.G1Affine{}, err
-	}
-	var s bls.G1Jac
-	s.FromAffine(&program)
-	s.AddMixed(&k[0])
-	for i := range v.head {
-		v.head[i].add(&s, &values[i])
-	}
-	var affine bls.G1Affine
-	affine.FromJacobian(&s)
-	return affine, nil
 }
