@@ -11,7 +11,6 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/grille-gateway/grille/circuits"
-	"github.com/grille-gateway/grille/exchange/policy"
 	"github.com/grille-gateway/grille/exchange/receipt"
 	"github.com/grille-gateway/grille/exchange/schema"
 	"github.com/grille-gateway/grille/ledger/entry"
@@ -82,6 +81,7 @@ const (
 // check carries what the steps learn from one another.
 type check struct {
 	*Verifier
+	shared    *shared
 	b         *Bundle
 	key       ProofVerifier
 	q         Query
@@ -127,20 +127,46 @@ func (v *Verifier) under(digest string) *Verifier {
 
 // Verify checks a bundle in the order of DESIGN section 8. A refused bundle gives a *Refused with its stable reason.
 func (v *Verifier) Verify(data []byte) (*Report, error) {
+	c, err := v.begin(data, new(shared))
+	if err != nil {
+		return nil, err
+	}
+	if err := c.run(c.beforeProof()); err != nil {
+		return nil, err
+	}
+	if err := c.proof(); err != nil {
+		return nil, err
+	}
+	if err := c.run(c.afterProof()); err != nil {
+		return nil, err
+	}
+	return &c.report, nil
+}
+
+func (v *Verifier) begin(data []byte, s *shared) (*check, error) {
 	b, err := Decode(data)
 	if err != nil {
 		return nil, &Refused{Reason: ReasonEncoding, Err: err}
 	}
-	c := &check{Verifier: v.under(b.Configuration.Digest), b: b}
-	for _, step := range []func() error{
-		c.bodies, c.configuration, c.checkpoint, c.inclusions, c.references, c.approvals, c.querySignature, c.queryTerms, c.header, c.asOf,
-		c.age, c.inForce, c.scopeOpen, c.program, c.proof, c.promise, c.receipt, c.claim, c.opening,
-	} {
+	return &check{Verifier: v.under(b.Configuration.Digest), shared: s, b: b}, nil
+}
+
+func (c *check) beforeProof() []func() error {
+	return []func() error{c.bodies, c.configuration, c.checkpoint, c.inclusions, c.references, c.approvals, c.querySignature, c.queryTerms,
+		c.header, c.asOf, c.age, c.inForce, c.scopeOpen, c.program}
+}
+
+func (c *check) afterProof() []func() error {
+	return []func() error{c.promise, c.receipt, c.claim, c.opening}
+}
+
+func (c *check) run(steps []func() error) error {
+	for _, step := range steps {
 		if err := step(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return &c.report, nil
+	return nil
 }
 
 func (c *check) bodies() error {
@@ -161,7 +187,7 @@ func (c *check) bodies() error {
 
 func (c *check) configuration() error {
 	b, cfg := c.b, c.Config
-	if b.Configuration.Version != cfg.Version || b.Configuration.Digest != cfg.Digest() {
+	if b.Configuration.Version != cfg.Version || b.Configuration.Digest != c.shared.digest(cfg) {
 		return refuse(ReasonConfiguration, "made under another network configuration than the one given")
 	}
 	if b.Instance != cfg.Instance || c.q.Instance != cfg.Instance || c.h.Instance != cfg.Instance {
@@ -179,7 +205,7 @@ func (c *check) configuration() error {
 
 func (c *check) checkpoint() error {
 	var err error
-	c.tree, c.times, err = verifyHead(c.Config, c.h.Origin, c.b.Checkpoint)
+	c.tree, c.times, err = c.shared.head(c.Config, c.h.Origin, c.b.Checkpoint)
 	if err != nil {
 		return &Refused{Reason: ReasonCheckpoint, Err: err}
 	}
@@ -259,7 +285,7 @@ func (c *check) readEntries() error {
 			return nil, refuse(ReasonReference, "an entry that the header names is missing")
 		}
 		used++
-		e, err := entry.Decode([]byte(c.b.Entries[i].Body))
+		e, err := c.shared.entry(c.b.Entries[i].Body)
 		if err != nil {
 			return nil, refuse(ReasonReference, "reading an entry: %w", err)
 		}
@@ -480,11 +506,7 @@ func (c *check) replicated() error {
 
 // program rebuilds the statement: everything public but verdict and disclosed values comes from the signed entries.
 func (c *check) program() error {
-	template, err := policy.ParseTemplate(c.policy.Template)
-	if err != nil {
-		return &Refused{Reason: ReasonProgram, Err: err}
-	}
-	program, err := template.ProgramAt(c.h.AsOf)
+	program, err := c.shared.program(c.policy.Template, c.h.AsOf)
 	if err != nil {
 		return &Refused{Reason: ReasonProgram, Err: err}
 	}

@@ -1,0 +1,144 @@
+package bundle
+
+import (
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/grille-gateway/grille/circuits"
+	"github.com/grille-gateway/grille/exchange/policy"
+	"github.com/grille-gateway/grille/ledger/entry"
+	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/prover"
+)
+
+// A BatchVerifier is a ProofVerifier that checks many proofs together, each with the outcome of Verify.
+type BatchVerifier interface {
+	ProofVerifier
+	VerifyAll([]prover.Statement) []error
+}
+
+// A Result is what Verify returns for one bundle: exactly one of the two is set.
+type Result struct {
+	Report *Report
+	Err    error // a *Refused
+}
+
+// VerifyAll checks many bundles and returns for each what Verify would: the same report, or the same first reason to refuse it. What
+// several bundles share, such as entries and configuration, is read once, and the proofs of all of them are checked together if Proofs
+// is a BatchVerifier. It holds all bundles in memory: some 50 KB each beside their bytes.
+func (v *Verifier) VerifyAll(bundles [][]byte) []Result {
+	out := make([]Result, len(bundles))
+	shared := newShared()
+	var open []*check // those with nothing wrong so far
+	var at []int      // their places
+	for i, data := range bundles {
+		c, err := v.begin(data, shared)
+		if err == nil {
+			err = c.run(c.beforeProof())
+		}
+		if err != nil {
+			out[i].Err = err
+			continue
+		}
+		open, at = append(open, c), append(at, i)
+	}
+	for i, err := range v.proofs(open) {
+		c := open[i]
+		if err != nil {
+			err = &Refused{Reason: ReasonProof, Err: err}
+		} else {
+			err = c.run(c.afterProof())
+		}
+		if err != nil {
+			out[at[i]].Err = err
+			continue
+		}
+		out[at[i]].Report = &c.report
+	}
+	return out
+}
+
+// proofs checks the proofs of many bundles, together if it can.
+func (v *Verifier) proofs(open []*check) []error {
+	if batch, ok := v.Proofs.(BatchVerifier); ok {
+		statements := make([]prover.Statement, len(open))
+		for i, c := range open {
+			statements[i] = prover.Statement{Public: c.pub, Proof: c.b.Proof}
+		}
+		return batch.VerifyAll(statements)
+	}
+	errs := make([]error, len(open))
+	for i, c := range open {
+		errs[i] = c.Proofs.Verify(c.pub, c.b.Proof)
+	}
+	return errs
+}
+
+// shared remembers what was read for one bundle and is the same for others, by all the bytes that it was read from. Its zero value
+// remembers nothing. What it gives out is not changed by anybody.
+type shared struct {
+	digests   map[*network.Configuration]string
+	heads     map[headOf]verifiedHead
+	entries   map[string]entry.Entry
+	templates map[string]*policy.Template
+	programs  map[programOf]*circuits.Program
+}
+
+type headOf struct {
+	config       *network.Configuration
+	origin, note string
+}
+
+type verifiedHead struct {
+	tree  tlog.Tree
+	times []time.Time
+}
+
+type programOf struct {
+	template *policy.Template
+	asOf     string
+}
+
+func newShared() *shared {
+	return &shared{map[*network.Configuration]string{}, map[headOf]verifiedHead{}, map[string]entry.Entry{}, map[string]*policy.Template{},
+		map[programOf]*circuits.Program{}}
+}
+
+// once returns what is remembered under the key, or makes and remembers it. Errors are not remembered.
+func once[K comparable, V any](remembered map[K]V, key K, make func() (V, error)) (V, error) {
+	if v, ok := remembered[key]; ok {
+		return v, nil
+	}
+	v, err := make()
+	if err == nil && remembered != nil {
+		remembered[key] = v
+	}
+	return v, err
+}
+
+func (s *shared) digest(cfg *network.Configuration) string {
+	d, _ := once(s.digests, cfg, func() (string, error) { return cfg.Digest(), nil })
+	return d
+}
+
+func (s *shared) head(cfg *network.Configuration, origin, note string) (tlog.Tree, []time.Time, error) {
+	h, err := once(s.heads, headOf{cfg, origin, note}, func() (verifiedHead, error) {
+		tree, times, err := verifyHead(cfg, origin, note)
+		return verifiedHead{tree, times}, err
+	})
+	return h.tree, h.times, err
+}
+
+func (s *shared) entry(body string) (entry.Entry, error) {
+	return once(s.entries, body, func() (entry.Entry, error) { return entry.Decode([]byte(body)) })
+}
+
+// program is the program that a template, as it stands in its entry, means on a day.
+func (s *shared) program(text []byte, asOf string) (*circuits.Program, error) {
+	template, err := once(s.templates, string(text), func() (*policy.Template, error) { return policy.ParseTemplate(text) })
+	if err != nil {
+		return nil, err
+	}
+	return once(s.programs, programOf{template, asOf}, func() (*circuits.Program, error) { return template.ProgramAt(asOf) })
+}
