@@ -4,7 +4,7 @@
 //
 //	go run .                  the whole, some minutes
 //	go run . -quick           fewer samples, under a minute: to see that it runs, not to quote
-//	go run . -only proof      one part: proof, data, policy, ledger, gossip, claims, network, program or agreement
+//	go run . -only proof      one part: proof, batch, data, policy, ledger, gossip, claims, network, program or agreement
 //	go run . -o json          the same figures for a program
 //
 // Progress goes to standard error. Figures depend on what else the machine does: the load average is printed with them.
@@ -29,7 +29,7 @@ import (
 var parts = []struct {
 	name string
 	run  func(*bench, context.Context) error
-}{{"proof", (*bench).proof}, {"data", (*bench).data}, {"policy", (*bench).policy}, {"ledger", (*bench).ledger}, {"gossip", (*bench).gossip}, {"claims", (*bench).claims},
+}{{"proof", (*bench).proof}, {"batch", (*bench).batch}, {"data", (*bench).data}, {"policy", (*bench).policy}, {"ledger", (*bench).ledger}, {"gossip", (*bench).gossip}, {"claims", (*bench).claims},
 	{"network", (*bench).network}, {"program", (*bench).program}, {"agreement", (*bench).agreement}}
 
 // bench is one run.
@@ -75,7 +75,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	flags.SetOutput(log)
 	quick := flags.Bool("quick", false, "take few samples")
 	rows := flags.Int("rows", 100_000, "rows of the synthetic dataset")
-	only := flags.String("only", "", "parts to run, comma-separated: proof, data, policy, ledger, gossip, claims, network, program, agreement (default all)")
+	only := flags.String("only", "", "parts to run, comma-separated: proof, batch, data, policy, ledger, gossip, claims, network, program, agreement (default all)")
 	format := flags.String("o", "table", "table or json")
 	profile := flags.String("cpuprofile", "", "file for a processor profile of the run (go tool pprof)")
 	dir := flags.String("dir", "", "folder to work in, on the disk to measure (default: the system's temporary folder)")

@@ -25,7 +25,7 @@ type Result struct {
 }
 
 // VerifyAll checks many bundles and returns for each what Verify would: the same report, or the same first reason to refuse it. What
-// several bundles share, such as entries and configuration, is read once, and the proofs of all of them are checked together if Proofs
+// several bundles share, such as entries and configuration, is read once, and the proofs under one key are checked together if it
 // is a BatchVerifier. It holds all bundles in memory: some 50 KB each beside their bytes.
 func (v *Verifier) VerifyAll(bundles [][]byte) []Result {
 	out := make([]Result, len(bundles))
@@ -43,7 +43,7 @@ func (v *Verifier) VerifyAll(bundles [][]byte) []Result {
 		}
 		open, at = append(open, c), append(at, i)
 	}
-	for i, err := range v.proofs(open) {
+	for i, err := range proofs(open) {
 		c := open[i]
 		if err != nil {
 			err = &Refused{Reason: ReasonProof, Err: err}
@@ -59,18 +59,29 @@ func (v *Verifier) VerifyAll(bundles [][]byte) []Result {
 	return out
 }
 
-// proofs checks the proofs of many bundles, together if it can.
-func (v *Verifier) proofs(open []*check) []error {
-	if batch, ok := v.Proofs.(BatchVerifier); ok {
-		statements := make([]prover.Statement, len(open))
-		for i, c := range open {
-			statements[i] = prover.Statement{Public: c.pub, Proof: c.b.Proof}
-		}
-		return batch.VerifyAll(statements)
-	}
+// proofs checks the proofs of many bundles: those under one key together, if it can.
+func proofs(open []*check) []error {
 	errs := make([]error, len(open))
+	byKey := map[string][]int{}
 	for i, c := range open {
-		errs[i] = c.Proofs.Verify(c.pub, c.b.Proof)
+		byKey[c.key.SHA256()] = append(byKey[c.key.SHA256()], i)
+	}
+	for _, of := range byKey {
+		key := open[of[0]].key
+		batch, ok := key.(BatchVerifier)
+		if !ok {
+			for _, i := range of {
+				errs[i] = key.Verify(open[i].pub, open[i].b.Proof)
+			}
+			continue
+		}
+		statements := make([]prover.Statement, len(of))
+		for j, i := range of {
+			statements[j] = prover.Statement{Public: open[i].pub, Proof: open[i].b.Proof}
+		}
+		for j, err := range batch.VerifyAll(statements) {
+			errs[of[j]] = err
+		}
 	}
 	return errs
 }

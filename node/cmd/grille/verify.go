@@ -24,15 +24,17 @@ func (a *app) verifyCommand() *cobra.Command {
 	var networkPath, ledgerDir string
 	var keyPaths []string
 	c := &cobra.Command{
-		Use: "verify BUNDLE --network network.json --key verifying.key", Short: "Check an answer's evidence, offline", Args: cobra.ExactArgs(1),
+		Use: "verify BUNDLE... --network network.json --key verifying.key", Short: "Check answers' evidence, offline", Args: cobra.MinimumNArgs(1),
 		Long: `Checks that the verdict in a bundle follows from what its holder had committed to on the ledger. It needs no network and no
 gateway: what you trust is the network configuration (compare its fingerprint, which is printed) and, if its keys are development
 keys, whoever made them. With --ledger, a copy of any member's ledger folder, it proves besides that policy, agreement and epoch were
-the newest and in force when the answer was given, which a bundle alone only asserts. Exit code 3 means that it does not verify.`,
+the newest and in force when the answer was given, which a bundle alone only asserts. Several bundles, or a folder of them (its files
+NAME.json), are checked together, in about half the time, each with the outcome that it has alone; with -o json each gives one line. Exit
+code 3 means that one of them does not verify.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			data, err := readLimited(args[0], bundle.MaxBundle)
+			files, err := bundleFiles(args)
 			if err != nil {
-				return fmt.Errorf("reading the bundle: %w", err)
+				return err
 			}
 			proofs, err := readVerifyingKeys(keyPaths)
 			if err != nil {
@@ -43,6 +45,13 @@ the newest and in force when the answer was given, which a bundle alone only ass
 				return err
 			}
 			verifier.Proofs = proofs
+			if len(args) > 1 || files[0] != args[0] {
+				return a.verifyMany(verifier, replica, files)
+			}
+			data, err := readBundle(args[0])
+			if err != nil {
+				return err
+			}
 			report, err := verifier.Verify(data)
 			if replica != nil && replica.err != nil {
 				return noLedger(replica.err)
