@@ -3,9 +3,11 @@ package exchange_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/grille-gateway/grille/exchange/bundle"
@@ -25,12 +27,25 @@ type vector struct {
 // sampleVector is the first one, whose proof others use that have no statement.
 const sampleVector = "valid-satisfied"
 
+// beforeProof are reasons that are given before the proof is looked at. These vectors have the first one's.
+var beforeProof = []bundle.Reason{bundle.ReasonEncoding, bundle.ReasonConfiguration, bundle.ReasonCircuit, bundle.ReasonInclusion,
+	bundle.ReasonReference, bundle.ReasonApprovals, bundle.ReasonQuerySignature, bundle.ReasonQueryTerms, bundle.ReasonHeader,
+	bundle.ReasonTimes, bundle.ReasonAsOf, bundle.ReasonAge, bundle.ReasonSuperseded, bundle.ReasonProgram}
+
 // unitFiles hold values for whoever writes a verifier, not bundles.
 var unitFiles = map[string]bool{}
 
 // allVectors are the published ones, in their order.
 func allVectors() []vector {
-	return slices.Concat(validVectors, badEncodings)
+	return slices.Concat(validVectors,
+		because(bundle.ReasonEncoding, badSpellings), because(bundle.ReasonEncoding, badBodies),
+		because(bundle.ReasonConfiguration, badConfigurations), because(bundle.ReasonCheckpoint, badHeads),
+		because(bundle.ReasonInclusion, badInclusions), because(bundle.ReasonReference, badReferences),
+		because(bundle.ReasonApprovals, badApprovals), because(bundle.ReasonQuerySignature, badQuerySignatures),
+		because(bundle.ReasonQueryTerms, badTerms), because(bundle.ReasonHeader, badHeaders), because(bundle.ReasonTimes, badTimes),
+		because(bundle.ReasonAsOf, badDays), because(bundle.ReasonSuperseded, badCurrency), because(bundle.ReasonProgram, badPrograms),
+		because(bundle.ReasonPublic, badPublics), because(bundle.ReasonProof, badProofs), because(bundle.ReasonPromise, badPromises),
+		because(bundle.ReasonReceipt, badReceipts), because(bundle.ReasonClaim, badClaims), because(bundle.ReasonOpening, badOpenings))
 }
 
 // A vectorWriter writes files, each content once.
@@ -67,22 +82,14 @@ func (w *vectorWriter) write(file string, data []byte) {
 // is kept.
 func makeVectors(t *testing.T) {
 	sc := newScene(t)
-	old, err := filepath.Glob(filepath.Join(vectorDir, "bundles", "*.json"))
-	if err != nil {
+	fresh := vectorDir + ".new" // stays after a failure: proofs take a while
+	for _, dir := range []string{vectorDir, fresh} {
+		readProofs(t, sc, dir)
+	}
+	if err := os.RemoveAll(fresh); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range old {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		name := filepath.Base(path)
-		sc.proofs[name[:len(name)-len(".json")]] = oldProof(data)
-	}
-	if err := os.RemoveAll(vectorDir); err != nil {
-		t.Fatal(err)
-	}
-	w := &vectorWriter{t, vectorDir, map[string]string{}}
+	w := &vectorWriter{t, fresh, map[string]string{}}
 	w.file("networks", "network.json", sc.config.Bytes())
 	w.file("keys", "development.key", sc.keys.VerifyingKey())
 	index := vectorIndex{Version: 1}
@@ -92,7 +99,7 @@ func makeVectors(t *testing.T) {
 	verifiers := vectorVerifiers{}
 	for i, v := range allVectors() {
 		row := &index.Vectors[i]
-		got, err := verifiers.answer(t, row)
+		got, err := verifiers.answer(t, fresh, row)
 		if got.Reason != v.reason {
 			t.Errorf("%s: refused for %q, meant to be for %q: %v", v.name, got.Reason, v.reason, err)
 		}
@@ -106,11 +113,30 @@ func makeVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.write("vectors.json", buf.Bytes())
+	if err := errors.Join(os.RemoveAll(vectorDir), os.Rename(fresh, vectorDir)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// readProofs reads the proofs of the bundles in a folder.
+func readProofs(t *testing.T, sc *scene, dir string) {
+	old, err := filepath.Glob(filepath.Join(dir, "bundles", "*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range old {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sc.proofs[strings.TrimSuffix(filepath.Base(path), ".json")] = oldProof(data)
+	}
 }
 
 // row makes the files of one vector.
 func (w *vectorWriter) row(sc *scene, v *vector) vectorRow {
 	s := sc.newStage(v.name)
+	s.early = slices.Contains(beforeProof, v.reason)
 	if v.alter != nil {
 		v.alter(s)
 	}

@@ -60,7 +60,7 @@ policy: aged
 version: 1
 dataset: people
 title: Aged with a small income
-question: Is the person 65 or older, with an income within the limit for the household, in a region that is served?
+question: Is the person 65 or older, with a small income, in a region that is served?
 when: >-
   age(birth_date) >= 65 && income <= table(household, {1: 1696.00, 2: 2292.00, 3: 2888.00}, 3000.00) && region in ["west", "Köln-Süd"] && (!has(level) || level != "high")
 `
@@ -140,8 +140,8 @@ func (p *people) secret(subject, scheme string, nonce, scopeKey fr.Element) *cir
 	place := key.Place()
 	s := &circuits.Secret{Key: key, TagNonce: nonce, Salt: p.salts[subject], ScopeKey: scopeKey, Record: p.records[subject]}
 	bucket, ok := p.buckets[place]
-	if !ok {
-		bucket = circuits.EmptyBucket()
+	if !ok { // of no record, or of another scheme than the record's
+		bucket, s.Record = circuits.EmptyBucket(), nil
 	}
 	s.Opening.Bucket = bucket
 	for level, i := 0, place; level < circuits.Levels; level, i = level+1, i/3 {
@@ -286,12 +286,12 @@ func newScene(t testing.TB) *scene {
 	}
 	delete(earlier, "P-0005")
 	sc.before = newPeople(t, s, "1", earlier)
-	sc.config = sc.build(nil)
+	sc.config = sc.configure(nil)
 	return sc
 }
 
-// build makes the network's configuration; alter, if set, changes a member's card.
-func (sc *scene) build(alter func(m *network.Member), more ...func(p *network.Params)) *network.Configuration {
+// configure makes the network's configuration; alter, if set, changes a member's card.
+func (sc *scene) configure(alter func(m *network.Member), more ...func(p *network.Params)) *network.Configuration {
 	p := network.Params{Schemes: []network.Scheme{{Name: "person", Pattern: `P-[0-9]{4}`, Normalise: "upper", Example: "P-1234"}},
 		BeatSeconds: 60, HeartbeatSeconds: 10, FreshnessSeconds: 30,
 		Circuits: []network.Circuit{{ID: sc.verifier.CircuitID(), VerifyingKey: sc.verifier.SHA256(), Kind: sc.verifier.Kind()}}}

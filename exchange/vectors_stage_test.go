@@ -53,7 +53,6 @@ type stage struct {
 	people  *people
 	subject string
 	nonce   string
-	scope   bool // the statement is made for a scope
 	query   bundle.Query
 	header  bundle.Header
 	promise receipt.Promise
@@ -61,6 +60,7 @@ type stage struct {
 	claimed bool                 // the bundle shows the claim
 	logged  bool                 // the bundle shows the receipt
 	opening bool
+	early   bool // it is refused before its proof is looked at
 
 	onQuery     func(body string) string
 	queryKey    ed25519.PrivateKey
@@ -76,14 +76,18 @@ type stage struct {
 	onBundle    func(b *bundle.Bundle)
 	onBytes     func(data []byte) []byte
 	onLog       func(l *logFile)
+	onLater     func() // may append entries before the receipt's batch
+	place       uint32 // where the receipt stands, if it is not where the promise says
+	scheme      string // of the subject's identifier
 
-	log *memoryLog
-	pub *circuits.Public
+	log    *memoryLog
+	pub    *circuits.Public
+	proved []byte // the proof in the bundle
 }
 
 // newStage is that of a good answer: P-0001 is satisfied.
 func (sc *scene) newStage(name string) *stage {
-	s := &stage{scene: sc, name: name, config: sc.config, size: logSize, people: sc.now, subject: "P-0001"}
+	s := &stage{scene: sc, name: name, config: sc.config, size: logSize, people: sc.now, subject: "P-0001", scheme: "person"}
 	s.nonce = bundle.FormatElement(vectorElement("nonce"))
 	s.entries = sc.standard()
 	beat := receipt.BeatAt(vectorNow, time.Minute)
@@ -129,7 +133,7 @@ func (sc *scene) standard() []any {
 		entry.ReceiptsBatch{Beat: beat - 3, Root: vectorSalt("batch 1").String(), Epochs: map[string]uint64{"people": atEpoch1},
 			Time: vectorTime(vectorNow.Add(-2 * time.Minute))},
 		entry.DatasetEpoch{Dataset: "people", Declare: atDeclare, Epoch: 2, Root: bundle.FormatElement(sc.now.root), Time: "2026-02-10T08:00:00Z"},
-		sc.claims(beat-2, ""),
+		entry.CircuitKeys{Circuit: sc.verifier.CircuitID(), VerifyingKey: sc.verifier.SHA256(), KeyKind: sc.verifier.Kind(), Time: day(0)},
 		entry.ReceiptsBatch{Beat: beat - 2, Root: vectorSalt("batch 2").String(), Epochs: map[string]uint64{"people": atEpoch},
 			Time: vectorTime(vectorNow.Add(-time.Minute))},
 	}
@@ -234,6 +238,7 @@ func (s *stage) build() []byte {
 	if s.opening {
 		b.Opening = &bundle.Opening{Subject: s.subject, Nonce: s.nonce}
 	}
+	s.proved = b.Proof
 	if s.onBundle != nil {
 		s.onBundle(b)
 	}
@@ -257,7 +262,7 @@ func (s *stage) signQuery(b *bundle.Bundle) {
 	nonce, err := bundle.ParseElement(s.nonce)
 	s.must(err)
 	if s.query.Tag == "" {
-		s.query.Tag = bundle.FormatElement(circuits.Tag(circuits.SubjectKey(vectorInstance, "person", s.subject), nonce))
+		s.query.Tag = bundle.FormatElement(circuits.Tag(circuits.SubjectKey(vectorInstance, s.scheme, s.subject), nonce))
 	}
 	if s.queryKey == nil {
 		s.queryKey = queryKey(s.query.Requester)
@@ -317,7 +322,7 @@ func (s *stage) prove(b *bundle.Bundle) {
 	}
 	nonce, err := bundle.ParseElement(s.nonce)
 	s.must(err)
-	sec := s.people.secret(s.subject, "person", nonce, vectorElement("scope key"))
+	sec := s.people.secret(s.subject, s.scheme, nonce, vectorElement("scope key"))
 	pub, err := sec.Public(s.people.root, bundle.Context(&s.header, &b.Header), vectorElement("no scope"), mask, program)
 	s.must(err)
 	if s.query.Scope != nil && pub.Verdict == circuits.Satisfied {
@@ -342,12 +347,21 @@ func (s *stage) prove(b *bundle.Bundle) {
 
 // proof is the one on the disk if it proves this, or a new one.
 func (s *stage) proof(pub *circuits.Public, sec *circuits.Secret) []byte {
+	if s.early {
+		return slices.Clone(s.proofs[sampleVector])
+	}
 	if old := s.proofs[s.name]; old != nil && s.verifier.Verify(pub, old) == nil {
 		return slices.Clone(old)
 	}
 	p, err := s.keys.Prove(pub, sec)
 	s.must(err)
 	return p[:]
+}
+
+// nullifier is that of the subject in the vectors' scope.
+func (s *stage) nullifier() string {
+	scope := bundle.Scope{Program: vectorProgram, Period: vectorPeriod}
+	return bundle.FormatElement(circuits.Nullifier(vectorElement("scope key"), circuits.SubjectKey(vectorInstance, s.scheme, s.subject), scope.Element(vectorInstance, civil)))
 }
 
 func (s *stage) disclose(b *bundle.Bundle, columns *schema.Schema) {
@@ -383,10 +397,17 @@ func (s *stage) later(b *bundle.Bundle) {
 	if !s.logged && !s.claimed {
 		return
 	}
-	tree, err := receipt.NewTree(vectorSalt("receipt tree"), []receipt.Leaf{{Place: s.promise.Place, Receipt: s.promise.Receipt},
-		{Place: s.promise.Place ^ 1, Receipt: vectorSalt("another receipt")}})
+	if s.onLater != nil {
+		s.onLater()
+	}
+	place := s.promise.Place
+	if s.place != 0 {
+		place = s.place
+	}
+	tree, err := receipt.NewTree(vectorSalt("receipt tree"), []receipt.Leaf{{Place: place, Receipt: s.promise.Receipt},
+		{Place: place ^ 1, Receipt: vectorSalt("another receipt")}})
 	s.must(err)
-	path, err := tree.Path(s.promise.Place)
+	path, err := tree.Path(place)
 	s.must(err)
 	s.entries = append(s.entries, entry.ReceiptsBatch{Beat: s.promise.Beat, Root: tree.Root().String(), Epochs: map[string]uint64{"people": atEpoch},
 		Time: vectorTime(vectorNow.Add(time.Minute))}, s.claims(s.promise.Beat, b.Nullifier))

@@ -58,9 +58,9 @@ type vectorLog struct {
 	Entries []string `json:"entries"`
 }
 
-func readVector(t testing.TB, name string) []byte {
+func readVector(t testing.TB, dir, name string) []byte {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(vectorDir, filepath.FromSlash(name)))
+	data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,13 +70,13 @@ func readVector(t testing.TB, name string) []byte {
 // verifiers are made once for each set of keys.
 type vectorVerifiers map[string]*prover.Verifier
 
-func (v vectorVerifiers) of(t testing.TB, files []string) bundle.ProofVerifier {
+func (v vectorVerifiers) of(t testing.TB, dir string, files []string) bundle.ProofVerifier {
 	t.Helper()
 	if len(files) != 1 {
 		t.Fatalf("%d verifying keys", len(files))
 	}
 	if v[files[0]] == nil {
-		made, err := prover.NewVerifier(readVector(t, files[0]))
+		made, err := prover.NewVerifier(readVector(t, dir, files[0]))
 		if err != nil {
 			t.Fatal(files[0], err)
 		}
@@ -86,16 +86,16 @@ func (v vectorVerifiers) of(t testing.TB, files []string) bundle.ProofVerifier {
 }
 
 // answer is what the verifier says about a row, as the index holds it.
-func (v vectorVerifiers) answer(t testing.TB, row *vectorRow) (vectorExpect, error) {
+func (v vectorVerifiers) answer(t testing.TB, dir string, row *vectorRow) (vectorExpect, error) {
 	t.Helper()
-	chain, err := network.ReadChain(readVector(t, row.Network))
+	chain, err := network.ReadChain(readVector(t, dir, row.Network))
 	if err != nil {
 		t.Fatal(row.Network, err)
 	}
-	verifier := &bundle.Verifier{Config: chain.Newest(), Chain: chain, Proofs: v.of(t, row.Keys)}
+	verifier := &bundle.Verifier{Config: chain.Newest(), Chain: chain, Proofs: v.of(t, dir, row.Keys)}
 	if row.Log != "" {
 		var f logFile
-		if err := json.Unmarshal(readVector(t, row.Log), &f); err != nil {
+		if err := json.Unmarshal(readVector(t, dir, row.Log), &f); err != nil {
 			t.Fatal(row.Log, err)
 		}
 		logs := map[string][]string{}
@@ -104,7 +104,7 @@ func (v vectorVerifiers) answer(t testing.TB, row *vectorRow) (vectorExpect, err
 		}
 		verifier.Replica = newMemoryReplica(t, chain, logs)
 	}
-	report, err := verifier.Verify(readVector(t, row.Bundle))
+	report, err := verifier.Verify(readVector(t, dir, row.Bundle))
 	if err != nil {
 		var refused *bundle.Refused
 		if !errors.As(err, &refused) {
@@ -125,7 +125,7 @@ func TestVectors(t *testing.T) {
 		makeVectors(t)
 	}
 	var index vectorIndex
-	if err := json.Unmarshal(readVector(t, "vectors.json"), &index); err != nil || index.Version != 1 {
+	if err := json.Unmarshal(readVector(t, vectorDir, "vectors.json"), &index); err != nil || index.Version != 1 {
 		t.Fatal("reading the index: ", err)
 	}
 	verifiers := vectorVerifiers{}
@@ -135,7 +135,7 @@ func TestVectors(t *testing.T) {
 		for _, f := range append(slices.Clone(row.Keys), row.Bundle, row.Network, row.Log) {
 			used[f] = true
 		}
-		got, err := verifiers.answer(t, row)
+		got, err := verifiers.answer(t, vectorDir, row)
 		if got.Reason != row.Expect.Reason || !bytes.Equal(compactJSON(t, got.Report), compactJSON(t, row.Expect.Report)) {
 			t.Errorf("%s: %+v (%v), want %+v", row.Name, got, err, row.Expect)
 		}
