@@ -59,17 +59,17 @@ const vectorPolicy = `
 policy: aged
 version: 1
 dataset: people
-title: Aged with a small income
-question: Is the person 65 or older, with a small income, in a region that is served?
+title: Aged
+question: Is the person 65 or older and poor?
 when: >-
-  age(birth_date) >= 65 && income <= table(household, {1: 1696.00, 2: 2292.00, 3: 2888.00}, 3000.00) && region in ["west", "Köln-Süd"] && (!has(level) || level != "high")
+  age(birth_date) >= 65 && income <= table(household, {1: 1696.00, 2: 2292.00}, 2888.00) && region == "west" && (!has(level) || level != "high")
 `
 
 // vectorPeople are the records of the newest epoch, by subject.
 var vectorPeople = map[string][]string{
 	"P-0001": {"1950-02-28", "west", "1500.50", "1", "true", "limited", "A12", "Köln"},
 	"P-0002": {"1961-03-01", "west", "-3.07", "2", "false", "normal", "", "Ulm"},      // 65 that very day
-	"P-0003": {"1961-03-02", "Köln-Süd", "2291.99", "2", "false", "", "Z", ""},        // 65 the next day
+	"P-0003": {"1961-03-02", "west", "2291.99", "2", "false", "", "Z", ""},            // 65 the next day
 	"P-0004": {"1940-01-01", "", "100.00", "3", "true", "normal", "Q-7 x9", "Aachen"}, // a value is missing
 	"P-0005": {"1944-06-30", "west", "2888.01", "4", "false", "normal", "B", "Bonn"},
 	"P-0006": {"1944-06-30", "west", "2888.00", "7", "false", "high", "B", "Bonn"},
