@@ -5,11 +5,19 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/binary"
+	"encoding/hex"
 	"math/big"
 	"slices"
 
 	"github.com/grille-gateway/grille/ledger/note"
 )
+
+func fromBytes(b []byte) string { return hex.EncodeToString(b) }
+
+func digestOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
 
 func bigEndian(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 

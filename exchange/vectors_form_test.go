@@ -160,8 +160,8 @@ var badBodies = []vector{
 	{name: "encoding-query-long", about: "a query that lasts for more than an hour", alter: asking(func(q *bundle.Query) { q.Expires = "2026-03-01T12:59:51Z" })},
 	{name: "encoding-header-unknown-name", about: "a name that a header does not have", alter: headed(`{"v":1,`, `{"v":1,"note":"",`)},
 	{name: "encoding-header-name-twice", about: "a name stands twice in the header", alter: headed(`{"v":1,`, `{"v":1,"v":1,`)},
-	{name: "encoding-header-negative", about: "an index below 0", alter: headed(`"batch":12`, `"batch":-12`)},
-	{name: "encoding-header-float", about: "an index with a fraction", alter: headed(`"batch":12`, `"batch":12.0`)},
+	{name: "encoding-header-negative", about: "an index below 0", alter: headed(`"agreement":5`, `"agreement":-5`)},
+	{name: "encoding-header-float", about: "an index with a fraction", alter: headed(`"agreement":5`, `"agreement":5.0`)},
 	{name: "encoding-header-digest", about: "the query's digest in another form", alter: func(s *stage) {
 		s.headerBody = func(body string) string {
 			return s.replace(body, s.header.Query.String(), strings.ToUpper(s.header.Query.String()))
@@ -188,13 +188,51 @@ var badConfigurations = []vector{
 	{name: "configuration-expired", about: "the configuration had expired a second before the answer", alter: func(s *stage) {
 		s.config = s.configure(nil, func(p *network.Params) { p.Expires = vectorTime(vectorNow.Add(-time.Second)) })
 	}},
-	{name: "circuit-other", about: "the header names a circuit that the configuration does not have", reason: bundle.ReasonCircuit, alter: func(s *stage) {
+}
+
+// negatedAlpha is a key of the same circuit with another digest, under which nothing verifies; otherCircuit says that it is of another.
+func negatedAlpha(key []byte) []byte {
+	key = slices.Clone(key)
+	key[68] ^= 0x20
+	return key
+}
+
+func otherCircuit(key []byte) []byte {
+	key = slices.Clone(key)
+	key[32] ^= 1
+	return key
+}
+
+// circuits makes a configuration with these circuits.
+func withCircuits(s *stage, f func(c *network.Circuit)) {
+	s.config = s.configure(nil, func(p *network.Params) { f(&p.Circuits[0]) })
+}
+
+// badCircuits were proved with keys that do not count for them.
+var badCircuits = []vector{
+	{name: "circuit-other", about: "the header names a circuit that the configuration does not have", alter: func(s *stage) {
 		s.header.Circuit = vectorSalt("circuit").String()
 	}},
-	{name: "circuit-key", about: "a verifying key of that circuit, but not the one that the configuration names", reason: bundle.ReasonCircuit,
-		key: func(key []byte) []byte { key[68] ^= 0x20; return key }},
-	{name: "circuit-key-of-another", about: "a verifying key that says it is of another circuit", reason: bundle.ReasonCircuit,
-		key: func(key []byte) []byte { key[32] ^= 1; return key }},
+	{name: "circuit-none", about: "a configuration without circuits", alter: func(s *stage) {
+		s.config = s.configure(nil, func(p *network.Params) { p.Circuits = nil })
+	}},
+	{name: "circuit-key", about: "a verifying key of that circuit, but not the one that the configuration names",
+		keys: func(_ *stage, key []byte) [][]byte { return [][]byte{negatedAlpha(key)} }},
+	{name: "circuit-key-of-another", about: "a verifying key that says it is of another circuit",
+		keys: func(_ *stage, key []byte) [][]byte { return [][]byte{otherCircuit(key)} }},
+	{name: "circuit-before", about: "the circuit is in force from a second after the answer", alter: func(s *stage) {
+		withCircuits(s, func(c *network.Circuit) { c.Since = vectorTime(vectorNow.Add(time.Second)) })
+	}},
+	{name: "circuit-after", about: "the circuit was in force until the time of the answer", alter: func(s *stage) {
+		withCircuits(s, func(c *network.Circuit) { c.Until = vectorTime(vectorNow) })
+	}},
+	{name: "circuit-ended-later", about: "the bundle's configuration has the circuit without end; a later version had ended it by then", alter: func(s *stage) {
+		made := s.config
+		all := slices.Clone(s.config.Circuits)
+		all[0].Until = vectorTime(vectorNow.Add(-time.Hour))
+		s.succeed(network.Change{Circuits: &all}, s.ended(atBatch))
+		s.config = made
+	}},
 }
 
 // lines splits a head into its text with the empty line, the owner's line, and cosignatures.

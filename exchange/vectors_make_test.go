@@ -21,7 +21,7 @@ type vector struct {
 	reason bundle.Reason // empty: it verifies
 	log    bool          // the verifier has the logs
 	alter  func(s *stage)
-	key    func(key []byte) []byte // the verifying key given, if it is not the right one
+	keys   func(s *stage, key []byte) [][]byte // the verifying keys given, if it is not the right one alone
 }
 
 // sampleVector is the first one, whose proof others use that have no statement.
@@ -37,9 +37,9 @@ var unitFiles = map[string]bool{}
 
 // allVectors are the published ones, in their order.
 func allVectors() []vector {
-	return slices.Concat(validVectors,
+	return slices.Concat(validAnswers, validApprovals, validClaims, validEdges, validChains,
 		because(bundle.ReasonEncoding, badSpellings), because(bundle.ReasonEncoding, badBodies),
-		because(bundle.ReasonConfiguration, badConfigurations), because(bundle.ReasonCheckpoint, badHeads),
+		because(bundle.ReasonConfiguration, badConfigurations), because(bundle.ReasonCircuit, badCircuits), because(bundle.ReasonCheckpoint, badHeads),
 		because(bundle.ReasonInclusion, badInclusions), because(bundle.ReasonReference, badReferences),
 		because(bundle.ReasonApprovals, badApprovals), because(bundle.ReasonQuerySignature, badQuerySignatures),
 		because(bundle.ReasonQueryTerms, badTerms), because(bundle.ReasonHeader, badHeaders), because(bundle.ReasonTimes, badTimes),
@@ -137,6 +137,9 @@ func readProofs(t *testing.T, sc *scene, dir string) {
 func (w *vectorWriter) row(sc *scene, v *vector) vectorRow {
 	s := sc.newStage(v.name)
 	s.early = slices.Contains(beforeProof, v.reason)
+	if v.reason != "" && !v.log { // as small as they can be
+		s.header.Batch = nil
+	}
 	if v.alter != nil {
 		v.alter(s)
 	}
@@ -154,11 +157,13 @@ func (w *vectorWriter) row(sc *scene, v *vector) vectorRow {
 		w.t.Fatal(v.name, err)
 	}
 	row.Network = w.file("networks", v.name+".json", networkFile)
-	key := sc.keys.VerifyingKey()
-	if v.key != nil {
-		key = v.key(key)
+	given := [][]byte{sc.keys.VerifyingKey()}
+	if v.keys != nil {
+		given = v.keys(s, given[0])
 	}
-	row.Keys = []string{w.file("keys", v.name+".key", key)}
+	for _, key := range given {
+		row.Keys = append(row.Keys, w.file("keys", v.name+".key", key))
+	}
 	if v.log {
 		l := logFile{Logs: []vectorLog{{s.header.Origin, s.bodies()}}}
 		if s.onLog != nil {

@@ -60,6 +60,16 @@ policy: aged
 version: 1
 dataset: people
 title: Aged
+question: Is the person 65 or older?
+when: age(birth_date) >= 65 && region == "west"
+`
+
+// vectorRichPolicy has a part of every kind.
+const vectorRichPolicy = `
+policy: aged
+version: 1
+dataset: people
+title: Aged
 question: Is the person 65 or older and poor?
 when: >-
   age(birth_date) >= 65 && income <= table(household, {1: 1696.00, 2: 2292.00}, 2888.00) && region == "west" && (!has(level) || level != "high")
@@ -326,10 +336,10 @@ func vectorSalt(label string) receipt.Hash {
 	return sha256.Sum256([]byte("grille test vectors " + label))
 }
 
-// compiled is the entry of the vectors' policy.
-func (sc *scene) compiled(declared entry.DatasetDeclare, index uint64) entry.PolicyPublish {
+// compiled is the entry of a policy.
+func (sc *scene) compiled(text string, declared entry.DatasetDeclare, index uint64) entry.PolicyPublish {
 	sc.t.Helper()
-	d, err := policy.Parse([]byte(vectorPolicy))
+	d, err := policy.Parse([]byte(text))
 	if err != nil {
 		sc.t.Fatal(err)
 	}

@@ -80,9 +80,10 @@ type stage struct {
 	place       uint32 // where the receipt stands, if it is not where the promise says
 	scheme      string // of the subject's identifier
 
-	log    *memoryLog
-	pub    *circuits.Public
-	proved []byte // the proof in the bundle
+	cosigning *network.Configuration // by which mirrors cosign now
+	log       *memoryLog
+	pub       *circuits.Public
+	proved    []byte // the proof in the bundle
 }
 
 // newStage is that of a good answer: P-0001 is satisfied.
@@ -101,6 +102,11 @@ func (sc *scene) newStage(name string) *stage {
 	s.promise = receipt.Promise{Version: 1, Member: civil, Beat: beat, Place: 0xC0FFEE42, Deadline: vectorTime(receipt.Deadline(beat, time.Minute))}
 	s.times = map[string]time.Time{benefits: vectorNow.Add(-time.Second), civil: vectorNow, health: vectorNow.Add(time.Second)}
 	return s
+}
+
+// rich publishes the policy that has a part of every kind.
+func rich(s *stage) {
+	s.entries[atPolicy] = s.compiled(vectorRichPolicy, s.entries[atDeclare].(entry.DatasetDeclare), atDeclare)
 }
 
 // standard are the entries below logSize.
@@ -124,7 +130,7 @@ func (sc *scene) standard() []any {
 		entry.CircuitKeys{Circuit: sc.verifier.CircuitID(), VerifyingKey: sc.verifier.SHA256(), KeyKind: sc.verifier.Kind(), Time: day(-4)},
 		declared, other,
 		entry.DatasetEpoch{Dataset: "people", Declare: atDeclare, Epoch: 1, Root: bundle.FormatElement(sc.before.root), Time: "2025-12-15T08:00:00Z"},
-		sc.compiled(declared, atDeclare),
+		sc.compiled(vectorPolicy, declared, atDeclare),
 		entry.AgreementAccept{Offer: offer(benefits, 3), Terms: terms, Time: day(-1)},
 		entry.GroupDefine{Group: "partners", Version: 1, Members: []string{benefits, health}, Time: day(-1)},
 		entry.AgreementAccept{Offer: offer(health, 9), Terms: shared, Time: day(-1)},
@@ -205,7 +211,11 @@ func (s *stage) headOf(tree tlog.Tree, later time.Duration, mirrors ...string) s
 
 // cosign is a mirror's line.
 func (s *stage) cosign(text, mirror string, at time.Time) string {
-	line, err := note.Cosign(text, network.MirrorName(vectorInstance, mirror, 1), vectorKeys.Key("mirror "+mirror), at)
+	name, key := network.MirrorName(vectorInstance, mirror, 1), vectorKeys.Key("mirror "+mirror)
+	if m, _ := s.cosigning.Member(mirror); m.MirrorKey != "" && m.MirrorName() != name {
+		name, key = m.MirrorName(), vectorKeys.Key("mirror 2 "+mirror)
+	}
+	line, err := note.Cosign(text, name, key, at)
 	s.must(err)
 	return line
 }
@@ -222,7 +232,7 @@ func logKeyOf(origin string) ed25519.PrivateKey {
 
 // build makes the bundle's bytes.
 func (s *stage) build() []byte {
-	s.log = newMemoryLog(s.t, s.bodies())
+	s.log, s.cosigning = newMemoryLog(s.t, s.bodies()), s.config
 	b := &bundle.Bundle{Version: 1, Instance: vectorInstance, Configuration: bundle.Configuration{Version: s.config.Version, Digest: s.config.Digest()}}
 	s.signQuery(b)
 	s.signHeader(b)
@@ -413,6 +423,9 @@ func (s *stage) later(b *bundle.Bundle) {
 		Time: vectorTime(vectorNow.Add(time.Minute))}, s.claims(s.promise.Beat, b.Nullifier))
 	s.log = newMemoryLog(s.t, s.bodies())
 	n := uint64(len(s.entries))
+	if s.chain != nil {
+		s.cosigning = s.chain.Newest()
+	}
 	head := s.head(n, 90*time.Second)
 	if s.logged {
 		b.Receipt = &bundle.ReceiptInclude{Checkpoint: head, Batch: s.log.include(s.t, n-2, n), Proof: receipt.Proof{Path: path}}

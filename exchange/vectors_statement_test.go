@@ -18,6 +18,7 @@ import (
 // templated changes the policy's template as a text.
 func templated(old, new string) func(s *stage) {
 	return func(s *stage) {
+		rich(s)
 		alter(s, atPolicy, func(e *entry.PolicyPublish) { e.Template = json.RawMessage(s.replace(string(e.Template), old, new)) })
 	}
 }
@@ -25,6 +26,7 @@ func templated(old, new string) func(s *stage) {
 // programmed changes the policy's program, checked or not.
 func programmed(f func(t *policy.Template)) func(s *stage) {
 	return func(s *stage) {
+		rich(s)
 		alter(s, atPolicy, func(e *entry.PolicyPublish) {
 			t, err := policy.ParseTemplate(e.Template)
 			s.must(err)
@@ -69,6 +71,10 @@ var badPrograms = []vector{
 	{name: "program-on-absent", about: "an absent record is to be satisfied", alter: templated(`"on_absent":"no_record"`, `"on_absent":"satisfied"`)},
 	{name: "program-on-missing", about: "a missing value is to be satisfied", alter: templated(`"on_missing":"indeterminate"`, `"on_missing":"satisfied"`)},
 	{name: "program-verdict-name", about: "a verdict that there is not", alter: templated(`"on_missing":"indeterminate"`, `"on_missing":"unknown"`)},
+	{name: "program-verdict-null", about: "null for a verdict", alter: templated(`"on_missing":"indeterminate"`, `"on_missing":null`)},
+	{name: "program-number-spelling", about: "a default with leading zeros", alter: templated(`"default":"2888"`, `"default":"0002888"`)},
+	{name: "program-number-null", about: "the word null in a string for a default", alter: templated(`"default":"2888"`, `"default":"null"`)},
+	{name: "program-text-name-case", about: "a name of a text test in another case", alter: templated(`"text_tests":[{"column":0,`, `"text_tests":[{"Column":0,`)},
 	{name: "program-lookup-column", about: "a lookup of the text column 12", alter: programmed(func(t *policy.Template) { t.Program.Lookups[0].Column = 12 })},
 	{name: "program-lookup-pairs", about: "17 pairs", alter: programmed(func(t *policy.Template) {
 		for i := len(t.Program.Lookups[0].Pairs); i < 17; i++ {
@@ -204,18 +210,20 @@ func proved(f func(p []byte) []byte) func(s *stage) { return func(s *stage) { s.
 
 // points changes the proof's points.
 func points(f func(a, c *bls.G1Affine, b *bls.G2Affine)) func(s *stage) {
-	return proved(func(p []byte) []byte {
-		var a, c bls.G1Affine
-		var b bls.G2Affine
-		for _, err := range []error{setG1(&a, p[:48]), setG2(&b, p[48:144]), setG1(&c, p[144:])} {
-			if err != nil {
-				panic(err)
-			}
+	return proved(func(p []byte) []byte { return movePoints(p, f) })
+}
+
+func movePoints(p []byte, f func(a, c *bls.G1Affine, b *bls.G2Affine)) []byte {
+	var a, c bls.G1Affine
+	var b bls.G2Affine
+	for _, err := range []error{setG1(&a, p[:48]), setG2(&b, p[48:144]), setG1(&c, p[144:])} {
+		if err != nil {
+			panic(err)
 		}
-		f(&a, &c, &b)
-		rawA, rawB, rawC := a.Bytes(), b.Bytes(), c.Bytes()
-		return slices.Concat(rawA[:], rawB[:], rawC[:])
-	})
+	}
+	f(&a, &c, &b)
+	rawA, rawB, rawC := a.Bytes(), b.Bytes(), c.Bytes()
+	return slices.Concat(rawA[:], rawB[:], rawC[:])
 }
 
 func setG1(p *bls.G1Affine, raw []byte) error { _, err := p.SetBytes(raw); return err }
@@ -292,6 +300,7 @@ var badProofs = []vector{
 	}},
 	{name: "proof-other-epoch", about: "the proof is of the epoch before", alter: func(s *stage) { s.people = s.before }},
 	{name: "proof-other-program", about: "the policy's income limit was raised after the proof", alter: func(s *stage) {
+		rich(s)
 		s.onPublic = func(pub *circuits.Public, _ *circuits.Secret) {
 			p := *pub.Program
 			p.Lookups = slices.Clone(p.Lookups)
