@@ -93,9 +93,12 @@ export function decodeEntry(raw: Uint8Array): Entry {
   const m = all === undefined ? null : /^\{"kind":"([a-z0-9._-]{1,64})","v":([1-9][0-9]{0,5})([,}])/.exec(all);
   if (!m) throw new EntryError("does not start with its kind and version");
   const kind = m[1]!;
-  if (m[2] !== "1" || !Object.hasOwn(shapes, kind)) return { kind: "unknown" };
   const body = "{" + all!.slice(m[0].length - (m[3] === "}" ? 1 : 0));
   try {
+    if (m[2] !== "1" || !Object.hasOwn(shapes, kind)) {
+      decodeStrict(raw, maxEntry, shape.raw);
+      return { kind: "unknown" };
+    }
     const decoded = decodeStrict(utf8(body), maxEntry, shapes[kind as Kind] as shape.Shape<unknown>);
     const entry = { kind, body: decoded } as Exclude<Entry, { kind: "unknown" }>;
     if (kind === "claims.batch" && shapes["claims.batch"].encode(decoded as Body<"claims.batch">) !== body) throw new EntryError("not in canonical form");
