@@ -115,6 +115,7 @@ function main(): number {
   try {
     const chain = readChain(read(o.network));
     const trust: Trust = { chain, keys: o.keys.map((k) => new VerifyingKey(read(k))) };
+    for (const k of trust.keys) k.checkAll();
     if (o.log) trust.replica = readLogs(read(o.log), chain);
     const data = read(o.bundle);
     const report = verify(o.opening ? withOpening(data, o.opening) : data, trust);

@@ -26,18 +26,22 @@ export class KeyError extends Error {}
 /** A proof that does not hold, or is none. */
 export class ProofError extends Error {}
 
-/** A verifying key. That it is the one to rely on, the configuration says by its SHA-256. */
+/**
+ * A verifying key. That it is the one to rely on, the configuration says by its SHA-256. Reading a point costs about a millisecond, and there are
+ * 642 for the public inputs, most of which are 0 in an answer: so each of those is read and checked when it is first used, or by checkAll.
+ */
 export class VerifyingKey {
   readonly sha256: string;
   readonly kind: string;
   readonly circuit: string;
-  private readonly k: G1[];
+  private readonly points: Uint8Array; // K, encoded
+  private readonly k: (G1 | undefined)[] = [];
   private readonly gammaNegated: G2;
   private readonly deltaNegated: G2;
   private readonly alphaBeta: ReturnType<typeof Fp12.create>;
   private readonly programs = new Map<string, G1>();
 
-  /** Reads a key and checks each of its points. Throws KeyError. */
+  /** Reads a key. Throws KeyError. */
   constructor(data: Uint8Array) {
     if (data.length !== keySize) throw new KeyError(`a verifying key of ${data.length} bytes, want ${keySize}`);
     const magic = utf8("grille-vk/1\n\0\0\0\0");
@@ -48,17 +52,22 @@ export class VerifyingKey {
     this.sha256 = hex(sha256(data));
     let at = headerSize;
     const next = (n: number) => data.subarray(at, (at += n));
-    try {
-      const alpha = readG1(next(g1Bytes));
-      const beta = readG2(next(g2Bytes));
-      this.gammaNegated = readG2(next(g2Bytes)).negate();
-      this.deltaNegated = readG2(next(g2Bytes)).negate();
-      this.k = Array.from({ length: publicInputs + 1 }, () => readG1(next(g1Bytes)));
-      this.alphaBeta = bls12_381.pairing(alpha, beta);
-    } catch (e) {
-      if (e instanceof PointError) throw new KeyError(`a verifying key: ${e.message}`);
-      throw e;
-    }
+    const alpha = pointOf(() => readG1(next(g1Bytes)));
+    const beta = pointOf(() => readG2(next(g2Bytes)));
+    this.gammaNegated = pointOf(() => readG2(next(g2Bytes))).negate();
+    this.deltaNegated = pointOf(() => readG2(next(g2Bytes))).negate();
+    this.points = data.slice(at);
+    this.alphaBeta = bls12_381.pairing(alpha, beta);
+  }
+
+  /** K[i], read when it is first asked for. At infinity its input would be bound by nothing. Throws KeyError. */
+  private base(i: number): G1 {
+    return (this.k[i] ??= pointOf(() => readG1(this.points.subarray(i * g1Bytes, (i + 1) * g1Bytes))));
+  }
+
+  /** Checks the points that no answer has needed so far, too. Throws KeyError. */
+  checkAll(): void {
+    for (let i = 0; i <= publicInputs; i++) this.base(i);
   }
 
   /** Checks a proof of the statement with these public inputs, those of the program apart. Throws ProofError. */
@@ -88,7 +97,7 @@ export class VerifyingKey {
   /** K[0] and the sum of the public inputs times the other K, the program's part of it remembered. */
   sum(head: bigint[], program: bigint[]): G1 {
     if (head.length !== headInputs || head.length + program.length !== publicInputs) throw new Error("the number of public inputs");
-    return this.k[0]!.add(publicSum((i) => this.k[1 + i]!, head)).add(this.programSum(program));
+    return this.base(0).add(publicSum((i) => this.base(1 + i), head)).add(this.programSum(program));
   }
 
   private programSum(program: bigint[]): G1 {
@@ -97,7 +106,7 @@ export class VerifyingKey {
     if (sum) {
       this.programs.delete(name); // so that it stands last again
     } else {
-      sum = Point.fromAffine(publicSum((i) => this.k[1 + headInputs + i]!, program).toAffine());
+      sum = Point.fromAffine(publicSum((i) => this.base(1 + headInputs + i), program).toAffine());
       if (this.programs.size >= rememberedPrograms) this.programs.delete(this.programs.keys().next().value!);
     }
     this.programs.set(name, sum);
@@ -107,6 +116,15 @@ export class VerifyingKey {
   /** Forgets the sums of programs, for measuring. */
   forget(): void {
     this.programs.clear();
+  }
+}
+
+function pointOf<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (e) {
+    if (e instanceof PointError) throw new KeyError(`a verifying key: ${e.message}`);
+    throw e;
   }
 }
 
