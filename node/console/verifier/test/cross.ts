@@ -1,0 +1,195 @@
+// npm run cross: the same damaged inputs for the gateway's code in Go and for this verifier, whose answers must be the same. The inputs follow from
+// a seed, which is printed. Go is asked by the command crosscheck, so this needs the repository and a Go toolchain.
+
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import process, { stdout } from "node:process";
+import { parseArgs } from "node:util";
+import { base64, bigEndian, concat, hex, utf8, utf8Text } from "../src/bytes.js";
+import { type Bundle, decodeBundle, encodeBundle } from "../src/bundle.js";
+import { EntryError, approvalMessage, decodeEntry } from "../src/entry.js";
+import { element } from "../src/field.js";
+import { sha256 } from "../src/hash.js";
+import { ConfigurationError, Refused, readChain, verify } from "../src/index.js";
+import { ProgramError, layout } from "../src/program.js";
+import { parseTemplate, programAt } from "../src/template.js";
+import { type Vector, bytesOf, repository, trustOf, vectorFolder, vectors } from "./files.js";
+
+interface Case {
+  kind: "bundle" | "entry" | "template" | "network";
+  about: string;
+  data: Uint8Array;
+  with?: Vector;
+  as?: string;
+}
+
+/** A generator of numbers below n from a seed (xorshift, 32 bits). */
+function generator(seed: number): (n: number) => number {
+  let x = seed | 0 || 1;
+  return (n) => {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    return (x >>> 0) % n;
+  };
+}
+type Random = (n: number) => number;
+
+const alphabet = utf8(`{}[]",:\\0159aeE+-. ntfuZ_/=é`);
+
+/** One to three small changes: a byte flipped or replaced, bytes cut out, put in, or copied. */
+function damage(data: Uint8Array, random: Random): Uint8Array {
+  for (let n = 1 + random(3); n > 0; n--) {
+    const k = random(data.length);
+    const rest = data.subarray(k);
+    const from = random(data.length);
+    data = [
+      () => data.map((b, i) => (i === k ? b ^ (1 << random(7)) : b)),
+      () => data.map((b, i) => (i === k ? alphabet[random(alphabet.length)]! : b)),
+      () => concat(data.subarray(0, k), rest.subarray(1 + random(4))),
+      () => concat(data.subarray(0, k), alphabet.subarray(random(alphabet.length)).subarray(0, 1), rest),
+      () => concat(data.subarray(0, k), data.subarray(from, from + random(12)), rest),
+    ][random(5)]!();
+    if (data.length === 0) return utf8("{");
+  }
+  return data;
+}
+
+/** Changes one character of a text of a document, so that it stays canonical. */
+function alter(data: Uint8Array, random: Random): Uint8Array {
+  const out = data.slice();
+  for (;;) {
+    const k = random(out.length);
+    const c = String.fromCharCode(out[k]!);
+    const class_ = ["0123456789", "abcdef", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "ghijklmnopqrstuvwxyz"].find((s) => s.includes(c));
+    if (!class_) continue;
+    out[k] = class_.replace(c, "").charCodeAt(random(class_.length - 1));
+    return out;
+  }
+}
+
+/** Each part of a bundle in turn from another one. */
+function splices(of: Vector[], random: Random): Case[] {
+  const read = of.map((v) => decodeBundle(bytesOf(join(vectorFolder, v.bundle))));
+  const out: Case[] = [];
+  read.forEach((b, i) => {
+    for (const part of Object.keys(b) as (keyof Bundle)[]) {
+      const j = random(read.length);
+      const data = utf8(encodeBundle({ ...b, [part]: read[j]![part] }));
+      if (utf8Text(data) !== encodeBundle(b)) out.push({ kind: "bundle", about: `${of[i]!.name} with ${part} of ${of[j]!.name}`, data, with: of[i]! });
+    }
+  });
+  return out;
+}
+
+function bundleCases(valid: Vector[], count: number, random: Random): Case[] {
+  const out = splices(valid, random);
+  for (let n = 0; n < count; n++) {
+    const v = valid[random(valid.length)]!;
+    const data = bytesOf(join(vectorFolder, v.bundle));
+    const how = n % 3 === 0 ? damage : alter;
+    out.push({ kind: "bundle", about: `${v.name}, ${how.name} ${n}`, data: how(data, random), with: v });
+  }
+  return out;
+}
+
+/** Entries, templates and configurations stand under signatures and roots in a bundle: these inputs reach what reads them. */
+function partCases(valid: Vector[], count: number, random: Random): Case[] {
+  const golden = readFileSync(join(repository, "ledger/entry/testdata/entries.golden"), "utf8").trimEnd().split("\n");
+  const bodies = valid.flatMap((v) => (decodeBundle(bytesOf(join(vectorFolder, v.bundle))).entries ?? []).map((e) => e.body));
+  const entries = [...new Set([...golden, ...bodies])].map(utf8);
+  const programs = JSON.parse(readFileSync(join(repository, "circuits/testdata/golden.json"), "utf8")) as { programs: Record<string, { program: object }> };
+  const templates = Object.values(programs.programs).map((p) => utf8(JSON.stringify({ program: p.program, dates: [{ atom: 0, years: 65, sign: -1 }] })));
+  for (const e of entries.map((raw) => decodeEntry(raw))) if (e.kind === "policy.publish" && e.body.template.length > 60) templates.push(utf8(e.body.template));
+  const networks = [...new Set(valid.map((v) => v.network))].map((f) => bytesOf(join(vectorFolder, f)));
+  networks.push(bytesOf(join(repository, "ledger/network/testdata/configuration.golden")));
+  const days = ["2026-03-01", "2024-02-29", "0001-01-01", "9999-12-31", "2023-02-29", "0000-03-01"];
+  const out: Case[] = [];
+  const draw = (kind: Case["kind"], from: Uint8Array[], n: number) => {
+    const data = from[random(from.length)]!;
+    const changed = n % 4 === 0 ? alter(data, random) : damage(data, random);
+    out.push({ kind, about: `${kind} ${n}`, data: changed, as: days[random(days.length)]! });
+  };
+  for (let n = 0; n < count; n++) {
+    draw("entry", entries, n);
+    draw("template", templates, n);
+    if (n % 4 === 0) draw("network", networks, n);
+  }
+  for (const as of days) for (const data of templates) out.push({ kind: "template", about: `a template at ${as}`, data, as });
+  return out;
+}
+
+const readKinds = new Set(
+  "dataset.declare dataset.epoch policy.publish policy.retire agreement.accept agreement.revoke group.define receipts.batch scope.open scope.close claims.batch".split(" "),
+);
+
+function entryAnswer(raw: Uint8Array): string {
+  const kind = /^\{"kind":"([a-z0-9._-]{1,64})","v":[1-9][0-9]{0,5}[,}]/.exec(String.fromCharCode(...raw.subarray(0, 90)))?.[1] ?? "";
+  if (!readKinds.has(kind)) return "other";
+  try {
+    const e = decodeEntry(raw);
+    if (e.kind === "unknown") return "other";
+    if (e.kind !== "policy.publish" && e.kind !== "agreement.accept" && e.kind !== "group.define") return e.kind;
+    return `${e.kind} ${hex(sha256(approvalMessage("origin", e)))}`;
+  } catch (e) {
+    if (e instanceof EntryError) return "error";
+    throw e;
+  }
+}
+
+function answer(c: Case): string {
+  try {
+    switch (c.kind) {
+      case "bundle":
+        return "verified " + verify(c.data, trustOf(c.with!)).answer;
+      case "entry":
+        return entryAnswer(c.data);
+      case "template": {
+        const text = utf8Text(c.data);
+        if (text === undefined) return "error";
+        return hex(sha256(...layout(programAt(parseTemplate(text), c.as!)).map((v) => bigEndian(element(v), 32))));
+      }
+      case "network":
+        return readChain(c.data).newest.digest;
+    }
+  } catch (e) {
+    if (e instanceof Refused) return e.reason;
+    if (e instanceof ProgramError || e instanceof ConfigurationError) return "error";
+    throw e;
+  }
+}
+
+function go(cases: Case[]): string[] {
+  const file = (name: string) => join(vectorFolder, name);
+  const input = cases
+    .map((c) => JSON.stringify({ kind: c.kind, data: base64(c.data), network: c.with ? file(c.with.network) : "", keys: (c.with?.keys ?? []).map(file), as: c.as ?? "" }))
+    .join("\n");
+  const run = spawnSync("go", ["run", "./node/console/verifier/crosscheck"], { cwd: repository, input, encoding: "utf8", maxBuffer: 1 << 28 });
+  if (run.status !== 0) throw new Error(`running crosscheck: ${run.error?.message ?? run.stderr}`);
+  return run.stdout.trimEnd().split("\n").map((line) => JSON.parse(line) as string);
+}
+
+function main(): number {
+  const { values } = parseArgs({ options: { seed: { type: "string", default: "1" }, bundles: { type: "string", default: "300" }, parts: { type: "string", default: "800" } } });
+  const random = generator(Number(values.seed));
+  const valid = vectors().filter((v) => v.expect.report && !v.log);
+  const cases = [...bundleCases(valid, Number(values.bundles), random), ...partCases(valid, Number(values.parts), random)];
+  const want = go(cases);
+  if (want.length !== cases.length) throw new Error(`${want.length} answers for ${cases.length} inputs`);
+  const seen = new Map<string, number>();
+  let differences = 0;
+  cases.forEach((c, i) => {
+    const got = answer(c);
+    const short = `${c.kind}: ${want[i]!.length > 24 ? "accepted" : want[i]!}`;
+    seen.set(short, (seen.get(short) ?? 0) + 1);
+    if (got === want[i]) return;
+    differences++;
+    stdout.write(`${c.about}: ${got} here, ${want[i]} in Go\n  ${JSON.stringify(utf8Text(c.data)?.slice(0, 2000) ?? base64(c.data))}\n`);
+  });
+  for (const [what, n] of [...seen].sort()) stdout.write(`${String(n).padStart(6)}  ${what}\n`);
+  stdout.write(`${cases.length} inputs from seed ${values.seed}: ${differences} with different answers\n`);
+  return differences === 0 ? 0 : 1;
+}
+
+process.exitCode = main();
