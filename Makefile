@@ -1,4 +1,4 @@
-# Targets for developers and CI. `make test` is the whole; it needs Go, and iproute2 and root for network namespaces (NETNS=0: without).
+# Targets for developers and CI. `make test` is the whole; it needs Go, Node 20.19 or newer with npm, and iproute2 and root for network namespaces (NETNS=0: without).
 
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.7.0
@@ -6,14 +6,14 @@ GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.3.0
 # A deadlock fails instead of using up CI's time.
 TESTFLAGS   ?= -timeout 10m
 
-.PHONY: all build test unit sim fmt vet lint vuln demo system examples test-race test-faults test-field bench clean
+.PHONY: all build test unit sim fmt vet lint vuln demo system examples ts ts-cross test-race test-faults test-field bench clean
 
 all: build
 
 build:
 	$(GO) build -o bin/grille ./node/cmd/grille
 
-test: fmt vet lint vuln unit sim demo system
+test: fmt vet lint vuln unit sim demo system ts ts-cross
 
 fmt:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
@@ -56,6 +56,16 @@ sim:
 system:
 	$(GO) test -v $(TESTFLAGS) ./node/demo
 	$(GO) test -v $(TESTFLAGS) ./node/field
+
+# The verifier in TypeScript: its own tests and all published vectors. npm takes its packages from the registry it is configured for.
+TS = node/console/verifier
+ts:
+	cd $(TS) && npm ci --no-audit --no-fund || { echo "$(TS): npm ci failed: it needs Node 20.19 or newer, npm, and npm's registry"; exit 1; }
+	cd $(TS) && npm run build && npm test
+
+# Some thousand damaged inputs for it and for the gateway's code, whose answers must be the same. After ts.
+ts-cross: ts
+	cd $(TS) && npm run cross
 
 # The demo once, from nothing to a verified verdict.
 demo:

@@ -8,7 +8,7 @@ import type { Trust } from "../src/index.js";
 
 /** The repository, seen from dist/test. */
 export const repository = join(dirname(fileURLToPath(import.meta.url)), "../../../../..");
-export const vectorFolder = process.env["GRILLE_VECTORS"] ?? join(repository, "exchange/testdata/vectors");
+export const vectorFolder = join(repository, "exchange/testdata/vectors");
 
 export function bytesOf(path: string): Uint8Array {
   return new Uint8Array(readFileSync(path));
