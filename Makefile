@@ -6,14 +6,14 @@ GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.3.0
 # A deadlock fails instead of using up CI's time.
 TESTFLAGS   ?= -timeout 10m
 
-.PHONY: all build test unit sim fmt vet lint vuln demo system examples ts ts-cross test-race test-faults test-field bench clean
+.PHONY: all build test unit sim fmt vet lint vuln demo system examples ts ts-cross test-race test-faults test-field mutation bench clean
 
 all: build
 
 build:
 	$(GO) build -o bin/grille ./node/cmd/grille
 
-test: fmt vet lint vuln unit sim demo system ts ts-cross
+test: fmt vet lint vuln unit mutation sim demo system ts ts-cross
 
 fmt:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
@@ -45,6 +45,11 @@ unit:
 	$(GO) test $(TESTFLAGS) ./exchange
 	$(GO) test $(TESTFLAGS) -v ./exchange/policy -run 'Agrees?$$'
 	$(GO) test -race $(TESTFLAGS) ./exchange -run '$(TOGETHER)'
+
+# Every constraint of the statement and every check of a program taken away in turn: some test must show a wrong statement accepted or an
+# honest one refused. Prints the table; fails on a survivor.
+mutation:
+	$(GO) run ./circuits/mutation
 
 # 10,000 simulated networks, each from one seed: crashes, partitions, lost and forged messages, folders set back, wrong clocks, changes of the
 # configuration; the bugs planted to be found; and every byte of a store's files damaged.

@@ -123,7 +123,9 @@ func solve(t testing.TB, s *Statement) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = system().Solve(w)
+	if _, err = system().Solve(w); err == nil {
+		solved()
+	}
 	return err
 }
 

@@ -1,11 +1,12 @@
 package circuits
 
 import (
+	"maps"
 	"math/big"
+	"slices"
 	"testing"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
-	"github.com/consensys/gnark/constraint/solver"
 	"github.com/consensys/gnark/frontend"
 )
 
@@ -35,36 +36,53 @@ func (r *refusals) check(t *testing.T, claim string, s *Statement) {
 	t.Helper()
 	if solve(t, s) == nil {
 		t.Errorf("%s: accepted", claim)
+	} else if n, ok := acceptedWithALie(t, s, moreLies()); ok {
+		t.Errorf("%s: accepted with lie %d", claim, n)
+	}
+	if stopAtFirst {
+		if t.Failed() {
+			t.FailNow()
+		}
+		return
 	}
 	if broken := watch(t, s).broken; len(broken) == 1 {
 		r.alone[broken[0]] = true
 	}
 }
 
+var forgeries = []struct {
+	name  string
+	forge func(*testing.T, *refusals)
+}{
+	{"OtherSubject", forgedOtherSubject},
+	{"RecordWithoutValues", forgedRecordWithoutValues},
+	{"Elsewhere", forgedElsewhere},
+	{"KeyOutOfRange", forgedKeyOutOfRange},
+	{"EmptySlotAsAbsentSubject", forgedEmptySlotAsAbsentSubject},
+	{"Place", forgedPlace},
+	{"Digits", forgedDigits},
+	{"Tag", forgedTag},
+	{"Path", forgedPath},
+	{"LeafAboveLeafLevel", forgedLeafAboveLeafLevel},
+	{"NodeAsLeaf", forgedNodeAsLeaf},
+	{"Membership", forgedMembership},
+	{"DoublePresence", forgedDoublePresence},
+	{"FillerAsRecord", forgedFillerAsRecord},
+	{"Columns", forgedColumns},
+	{"ColumnRanges", forgedColumnRanges},
+	{"Evaluation", forgedEvaluation},
+	{"Verdict", forgedVerdict},
+	{"Disclosure", forgedDisclosure},
+	{"Nullifier", forgedNullifier},
+}
+
 // Every assertion of the statement is broken by some forgery that breaks no other: with that one deleted, the forgery would pass.
 func TestForgeries(t *testing.T) {
 	r := &refusals{alone: map[int]bool{}}
-	for name, forge := range map[string]func(*testing.T, *refusals){
-		"KeyOutOfRange":            forgedKeyOutOfRange,
-		"EmptySlotAsAbsentSubject": forgedEmptySlotAsAbsentSubject,
-		"Place":                    forgedPlace,
-		"Tag":                      forgedTag,
-		"Path":                     forgedPath,
-		"LeafAboveLeafLevel":       forgedLeafAboveLeafLevel,
-		"Membership":               forgedMembership,
-		"FillerAsRecord":           forgedFillerAsRecord,
-		"Columns":                  forgedColumns,
-		"Evaluation":               forgedEvaluation,
-		"Verdict":                  forgedVerdict,
-		"Disclosure":               forgedDisclosure,
-		"Nullifier":                forgedNullifier,
-		"Digits":                   forgedDigits,
-		"ColumnRanges":             forgedColumnRanges,
-		"DoublePresence":           forgedDoublePresence,
-	} {
-		t.Run(name, func(t *testing.T) { forge(t, r) })
+	for _, f := range forgeries {
+		t.Run(f.name, func(t *testing.T) { f.forge(t, r) })
 	}
-	if t.Failed() {
+	if t.Failed() || stopAtFirst {
 		return
 	}
 	_, s := honest(t, sampleRecord(), sampleProgram())
@@ -139,6 +157,9 @@ func forgedPlace(t *testing.T, r *refusals) {
 	f.setKey(s, key, wrappedQuotient(key, elsewhere), elsewhere) // they do, modulo r
 	r.check(t, "claim 1", s)
 	for i := range Levels { // a digit that is none, with the path of another
+		if !sample(i) {
+			continue
+		}
 		_, s := honest(t, sampleRecord(), sampleProgram())
 		s.Digits[i] = DigitInputs{1, 1}
 		r.check(t, "claim 1", s)
@@ -149,6 +170,9 @@ func forgedPlace(t *testing.T, r *refusals) {
 // that such digits lead through, so nothing else is wrong.
 func forgedDigits(t *testing.T, r *refusals) {
 	for i := range Levels {
+		if !sample(i) {
+			continue
+		}
 		for _, bits := range [][2]int64{{-1, 1}, {1, -1}, {1, 1}} {
 			f, s := honest(t, sampleRecord(), sampleProgram())
 			d := digits(Places / 2)
@@ -180,7 +204,10 @@ func forgedDigits(t *testing.T, r *refusals) {
 
 // strangeRoot is the circuit's formula for a path, for digits of any kind.
 func strangeRoot(o *Opening, is1, is2 *[Levels]fr.Element) fr.Element {
-	current := o.Bucket.Hash()
+	return o.rootBy(o.Bucket.Hash(), is1, is2)
+}
+
+func (o *Opening) rootBy(current fr.Element, is1, is2 *[Levels]fr.Element) fr.Element {
 	for i := range is1 {
 		s0, s1 := o.Siblings[i][0], o.Siblings[i][1]
 		var first, second, third fr.Element
@@ -213,6 +240,9 @@ func forgedPath(t *testing.T, r *refusals) {
 	random := newRand(3)
 	for i := range Levels {
 		for j := range 2 {
+			if !sample(i) {
+				continue
+			}
 			_, s := honest(t, sampleRecord(), sampleProgram())
 			s.Siblings[i][j] = randElement(random)
 			r.check(t, "claim 3", s)
@@ -226,7 +256,8 @@ func forgedPath(t *testing.T, r *refusals) {
 		"slots swapped":    func(s *Statement) { s.Bucket[0], s.Bucket[1] = s.Bucket[1], s.Bucket[0] },
 		"siblings swapped": func(s *Statement) { s.Siblings[7][0], s.Siblings[7][1] = s.Siblings[7][1], s.Siblings[7][0] },
 	}
-	for name, change := range changes {
+	for _, name := range slices.Sorted(maps.Keys(changes)) {
+		change := changes[name]
 		_, s := honest(t, sampleRecord(), sampleProgram())
 		change(s)
 		r.check(t, "claim 3: "+name, s)
@@ -252,10 +283,32 @@ func forgedLeafAboveLeafLevel(t *testing.T, r *refusals) {
 	s := f.assign(t)
 	s.Root = shorter
 	r.check(t, "claim 3", s)
-	asNode := NodeHash(f.sec.Opening.Bucket[0].Key, f.sec.Opening.Bucket[0].Commitment, f.sec.Opening.Bucket[1].Key)
-	if asNode.Equal(&bucket) {
-		t.Error("a bucket is a node")
+	s.Siblings[0] = [2]frontend.Variable{0, 0}
+	r.check(t, "claim 3: a path of 20 levels", s)
+}
+
+// Claim 3. A node where a bucket belongs, and a bucket's hash by the permutation of another use: each has the bucket's contents.
+func forgedNodeAsLeaf(t *testing.T, r *refusals) {
+	for _, use := range uses {
+		if use == UseBucket3 {
+			continue
+		}
+		f, s := honest(t, sampleRecord(), sampleProgram())
+		b := &f.sec.Opening.Bucket
+		h := Hash(UseBucket1, b[0].Key, b[0].Commitment, b[1].Key)
+		h = Hash(UseBucket2, h, b[1].Commitment, b[2].Key)
+		s.Root = f.sec.Opening.rootAbove(Hash(use, h, b[2].Commitment, fr.Element{}), f.sec.Key.Place())
+		r.check(t, "claim 3: "+string(use)+" as a bucket", s)
 	}
+}
+
+// rootAbove is the root above a node or element that stands where the bucket's hash should.
+func (o *Opening) rootAbove(leaf fr.Element, place uint64) fr.Element {
+	var is1, is2 [Levels]fr.Element
+	for i, d := range digits(place) {
+		is1[i], is2[i] = bit(d == 1), bit(d == 2)
+	}
+	return o.rootBy(leaf, &is1, &is2)
 }
 
 // Claim 4. Presence denied, absence denied, two answers from one bucket.
@@ -278,6 +331,23 @@ func forgedMembership(t *testing.T, r *refusals) {
 	r.check(t, "claim 5: an absent subject discloses columns", s)
 	s.Disclosed[0], s.Disclosed[12], s.Mask[0], s.Mask[12] = 0, 0, 0, 0
 	r.check(t, "claim 5: an absent subject has columns", s)
+
+	for i := range Columns { // one column of an absent subject, shown or not
+		if !sample(i) {
+			continue
+		}
+		_, s = honest(t, nil, sampleProgram())
+		c := sampleRecord().Column(i)
+		if i < NumericColumns {
+			s.Numeric[i] = c
+		} else {
+			s.Text[i-NumericColumns] = c
+		}
+		if i == 0 || i == 12 { // the mask's
+			s.Disclosed[i] = c
+		}
+		r.check(t, "claim 5: an absent subject has a column", s)
+	}
 
 	for _, second := range []fr.Element{f.sec.Opening.Bucket[1].Commitment, {}} { // the same record twice; another
 		f, s = honest(t, sampleRecord(), sampleProgram())
@@ -315,6 +385,9 @@ func forgedFillerAsRecord(t *testing.T, r *refusals) {
 func forgedColumns(t *testing.T, r *refusals) {
 	random := newRand(3)
 	for i := range Columns {
+		if !sample(i) {
+			continue
+		}
 		f, _ := honest(t, sampleRecord(), sampleProgram())
 		f.program.Gates = []Gate{{Threshold: 0}} // satisfied by anybody, so that only the commitment is in the way
 		f.mask = [Columns]bool{}
@@ -348,6 +421,9 @@ func forgedColumnRanges(t *testing.T, r *refusals) {
 	anybody.Gates = []Gate{{Threshold: 0}}
 	anybody.Atoms, anybody.Lookups, anybody.TextTests, anybody.Exempt = nil, nil, nil, nil
 	for i := range NumericColumns {
+		if !sample(i) {
+			continue
+		}
 		f, _ := honest(t, sampleRecord(), anybody)
 		f.mask = [Columns]bool{}
 		s := f.assign(t)
@@ -365,30 +441,19 @@ func forgedColumnRanges(t *testing.T, r *refusals) {
 	}
 }
 
-// Claim 4. One record without values in two slots: present would be 2, and the verdict twice what it is.
+// Claim 4. One record without values in two or three slots: present would be 2 or 3, and the verdict that many times what it is.
 func forgedDoublePresence(t *testing.T, r *refusals) {
 	anybody := &Program{Gates: []Gate{{Threshold: 0}}, OnAbsent: NotSatisfied, OnMissing: Indeterminate}
 	f, _ := honest(t, new(Record), anybody)
 	f.mask = [Columns]bool{}
 	s := f.assign(t)
-	f.sec.Opening.Bucket[2] = f.sec.Opening.Bucket[1]
-	s.Bucket[2] = s.Bucket[1]
-	s.Root = f.sec.Opening.Root(f.sec.Key.Place())
-	s.Verdict = uint64(Indeterminate)
-	r.check(t, "claim 4", s)
-}
-
-// hintLies are the ways in which a prover's hints may be other than gnark's.
-func hintLies() []solver.Option {
-	lies := []solver.Option{
-		liarInverse(func(_, out *big.Int) { out.SetInt64(0) }),
-		liarInverse(func(_, out *big.Int) { out.SetInt64(1) }),
-		liarInverse(func(_, out *big.Int) { out.Neg(out) }),
+	for n, i := range []int{2, 0} {
+		f.sec.Opening.Bucket[i] = f.sec.Opening.Bucket[1]
+		s.Bucket[i] = s.Bucket[1]
+		s.Root = f.sec.Opening.Root(f.sec.Key.Place())
+		s.Verdict = n + 2 // indeterminate, then no_record
+		r.check(t, "claim 4", s)
 	}
-	for _, lie := range bitLies {
-		lies = append(lies, liarBits(lie))
-	}
-	return lies
 }
 
 // evaluationLies make the sample record and program not satisfied, each through one part of the evaluation.
@@ -408,7 +473,11 @@ var evaluationLies = map[string]func(*Record, *Program){
 // Claims 6 to 9. A verdict that follows only if one lookup, atom, text test or gate lies, with hints that help the lie.
 func forgedEvaluation(t *testing.T, r *refusals) {
 	lies := hintLies()
-	for name, change := range evaluationLies {
+	if stopAtFirst {
+		lies = nil // gnark's own gadgets are not what a mutant changes
+	}
+	for _, name := range slices.Sorted(maps.Keys(evaluationLies)) {
+		change := evaluationLies[name]
 		record, p := sampleRecord(), sampleProgram()
 		record.Text[0] = TextElement("east")
 		change(record, p)
@@ -417,15 +486,10 @@ func forgedEvaluation(t *testing.T, r *refusals) {
 			t.Fatalf("%s: nothing to forge", name)
 		}
 		s.Verdict = uint64(Satisfied)
+		honest(t, sampleRecord(), sampleProgram()) // satisfied: what a wire that may be chosen would want to be
 		r.check(t, name, s)
-		w, err := frontend.NewWitness(s, Curve.ScalarField())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, lie := range lies {
-			if _, err := system().Solve(w, lie); err == nil {
-				t.Errorf("%s: lie %d is accepted", name, i)
-			}
+		if n, ok := acceptedWithALie(t, s, lies); ok {
+			t.Errorf("%s: lie %d is accepted", name, n)
 		}
 	}
 }
@@ -435,18 +499,19 @@ func forgedVerdict(t *testing.T, r *refusals) {
 	short, folded := sampleRecord(), sampleProgram()
 	short.Numeric[0] = 0
 	folded.OnAbsent, folded.OnMissing = NotSatisfied, NotSatisfied
-	for name, c := range map[string]struct {
+	for _, c := range []struct {
+		name   string
 		record *Record
 		p      *Program
 	}{
-		"satisfied": {sampleRecord(), sampleProgram()}, "missing": {short, sampleProgram()}, "absent": {nil, sampleProgram()},
-		"missing, folded": {short, folded}, "absent, folded": {nil, folded},
+		{"satisfied", sampleRecord(), sampleProgram()}, {"missing", short, sampleProgram()}, {"absent", nil, sampleProgram()},
+		{"missing, folded", short, folded}, {"absent, folded", nil, folded},
 	} {
 		_, s := honest(t, c.record, c.p)
 		want := s.Verdict
 		for _, v := range []any{uint64(0), uint64(1), uint64(2), uint64(3), uint64(4), -1} {
 			if s.Verdict = v; v != want {
-				r.check(t, "claim 10: "+name, s)
+				r.check(t, "claim 10: "+c.name, s)
 			}
 		}
 	}
@@ -455,14 +520,20 @@ func forgedVerdict(t *testing.T, r *refusals) {
 // Claim 11. Another value, a value outside the mask, a value withheld, a value of an absent subject.
 func forgedDisclosure(t *testing.T, r *refusals) {
 	for i := range Columns {
-		for name, change := range map[string]func(*Statement, fr.Element){
-			"another value": func(s *Statement, v fr.Element) { s.Mask[i] = 1; s.Disclosed[i] = *v.Double(&v) },
-			"unmasked":      func(s *Statement, v fr.Element) { s.Mask[i] = 0; s.Disclosed[i] = v },
-			"withheld":      func(s *Statement, v fr.Element) { s.Mask[i] = 1; s.Disclosed[i] = 0 },
+		if !sample(i) {
+			continue
+		}
+		for _, c := range []struct {
+			name   string
+			change func(*Statement, fr.Element)
+		}{
+			{"another value", func(s *Statement, v fr.Element) { s.Mask[i] = 1; s.Disclosed[i] = *v.Double(&v) }},
+			{"unmasked", func(s *Statement, v fr.Element) { s.Mask[i] = 0; s.Disclosed[i] = v }},
+			{"withheld", func(s *Statement, v fr.Element) { s.Mask[i] = 1; s.Disclosed[i] = 0 }},
 		} {
 			f, s := honest(t, sampleRecord(), sampleProgram())
-			change(s, f.sec.Record.Column(i))
-			r.check(t, "claim 11: "+name, s)
+			c.change(s, f.sec.Record.Column(i))
+			r.check(t, "claim 11: "+c.name, s)
 		}
 		_, s := honest(t, nil, sampleProgram())
 		s.Mask[i], s.Disclosed[i] = 1, 5
@@ -475,6 +546,8 @@ func forgedNullifier(t *testing.T, r *refusals) {
 	random := newRand(3)
 	f, _ := honest(t, sampleRecord(), sampleProgram())
 	otherKey := randElement(random)
+	chosen = []fr.Element{otherKey}
+	defer func() { chosen = nil }()
 	changes := map[string]func(*Statement){
 		"another subject": func(s *Statement) { s.Nullifier = Nullifier(f.sec.ScopeKey, randKey(random), f.scope) },
 		"another scope":   func(s *Statement) { s.Scope = randElement(random) },
@@ -488,9 +561,13 @@ func forgedNullifier(t *testing.T, r *refusals) {
 		"no scope, its own": func(s *Statement) {
 			s.Scope, s.ScopeKeyCommitment, s.Nullifier = 0, 0, Nullifier(f.sec.ScopeKey, f.sec.Key, fr.Element{})
 		},
+		"no scope, both": func(s *Statement) {
+			s.Scope, s.Nullifier = 0, Nullifier(f.sec.ScopeKey, f.sec.Key, fr.Element{})
+		},
 		"no scope, a commitment": func(s *Statement) { s.Scope, s.Nullifier = 0, 0 },
 	}
-	for name, change := range changes {
+	for _, name := range slices.Sorted(maps.Keys(changes)) {
+		change := changes[name]
 		_, s := honest(t, sampleRecord(), sampleProgram())
 		change(s)
 		r.check(t, "claim 12: "+name, s)

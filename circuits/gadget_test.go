@@ -16,6 +16,7 @@ import (
 type gadget struct {
 	cs      constraint.ConstraintSystem
 	in, out int
+	probe   constraint.ConstraintSystem // the same with outputs that are seen and not given; only for a mutation run
 }
 
 type gadgetCircuit struct {
@@ -24,7 +25,12 @@ type gadgetCircuit struct {
 }
 
 func (c *gadgetCircuit) Define(api frontend.API) error {
-	for i, v := range c.define(api, c.In) {
+	outputs := c.define(api, c.In)
+	if len(c.Out) == 0 {
+		_, err := api.Compiler().NewHint(see, 1, outputs...)
+		return err
+	}
+	for i, v := range outputs {
 		api.AssertIsEqual(c.Out[i], v)
 	}
 	return nil
@@ -37,7 +43,51 @@ func newGadget(t testing.TB, in, out int, define func(frontend.API, []frontend.V
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &gadget{cs, in, out}
+	g := &gadget{cs: cs, in: in, out: out}
+	if stopAtFirst {
+		c.Out = nil
+		if g.probe, err = frontend.Compile(Curve.ScalarField(), r1cs.NewBuilder, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return g
+}
+
+// seen are the outputs of the gadget that was probed last.
+var seen []*big.Int
+
+func init() { solver.RegisterHint(see) }
+
+func see(_ *big.Int, in, _ []*big.Int) error {
+	seen = nil
+	for _, v := range in {
+		seen = append(seen, new(big.Int).Set(v))
+	}
+	return nil
+}
+
+// determines checks that no lie gives the gadget other outputs for the same inputs.
+func (g *gadget) determines(t testing.TB, in, out []fr.Element) {
+	t.Helper()
+	if g.probe == nil {
+		return
+	}
+	c := &gadgetCircuit{In: make([]frontend.Variable, g.in)}
+	fill(c.In, in)
+	w, err := frontend.NewWitness(c, Curve.ScalarField())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, lie := range moreLies() {
+		if _, err := g.probe.Solve(w, lie); err != nil {
+			continue
+		}
+		for i := range out {
+			if want := out[i].BigInt(new(big.Int)); seen[i].Cmp(want) != 0 {
+				t.Fatalf("lie %d makes output %d another", n, i)
+			}
+		}
+	}
 }
 
 func (g *gadget) solve(t testing.TB, in, out []fr.Element, opts ...solver.Option) error {
@@ -62,6 +112,7 @@ func (g *gadget) computes(t testing.TB, in []fr.Element, out ...fr.Element) {
 	if err := g.solve(t, in, out); err != nil {
 		t.Fatalf("the twin's output is refused: %v", err)
 	}
+	g.determines(t, in, out)
 	for i := range out {
 		for _, change := range edgeElements()[1:] { // +1, -1
 			other := append([]fr.Element(nil), out...)
@@ -78,6 +129,11 @@ func (g *gadget) refuses(t testing.TB, in []fr.Element, out ...fr.Element) {
 	t.Helper()
 	if g.solve(t, in, out) == nil {
 		t.Fatal("accepted")
+	}
+	for n, lie := range moreLies() {
+		if g.solve(t, in, out, lie) == nil {
+			t.Fatalf("accepted with lie %d", n)
+		}
 	}
 }
 

@@ -304,6 +304,12 @@ func TestAtomGadgetIsAtom(t *testing.T) {
 		}
 		check(&a, record, results)
 	})
+	for _, constant := range []int64{-8, -7, -6} { // a sum of 0 and its neighbours
+		for _, test := range []Test{AtLeastZero, EqualsZero} {
+			record := extremeRecord(code(7))
+			check(&Atom{Columns: []Term{{3, 1}}, Constant: constant, Test: test}, record, [Lookups]int64{})
+		}
+	}
 	for _, a := range extremeAtoms() {
 		check(&a, extremeRecord(0), [Lookups]int64{-1 << 63, -1 << 63, -1 << 63, -1 << 63})
 		check(&a, extremeRecord(1<<64-1), [Lookups]int64{1<<63 - 1, 1<<63 - 1, 1<<63 - 1, 1<<63 - 1})

@@ -57,6 +57,7 @@ var malformed = []struct {
 	{"lookup 0 stands twice", func(p *Program) { p.Atoms[1].Lookups = []LookupTerm{{0, 1}, {0, 1}} }},
 	{"no text column 4", func(p *Program) { p.TextTests[0].Column = 4 }},
 	{"no text column -1", func(p *Program) { p.TextTests[0].Column = -1 }},
+	{"lookup 0 has the coefficient 0", func(p *Program) { p.Atoms[1].Lookups[0].Coefficient = 0 }},
 	{"4 atoms, there are 3", func(p *Program) { p.Gates[0].Atoms = make([]int, 4) }},
 	{"2 text tests, there are 1", func(p *Program) { p.Gates[0].Texts = make([]int, 2) }},
 	{"1 gates, 0 come before", func(p *Program) { p.Gates[0].Gates = make([]int, 1) }},
