@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -16,16 +15,16 @@ import (
 	"github.com/grille-gateway/grille/ledger/entry"
 	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/node/api"
-	"github.com/grille-gateway/grille/prover"
 )
 
 // changeFlags are what network change is told.
 type changeFlags struct {
-	from, out                        string
-	add, remove, replace             []string // cards, member names, cards
-	fences, mirrors                  []string // ORIGIN or ORIGIN:SIZE:ROOT, NAME=true|false
-	proposer, expires, schemes, keys string
-	quorum, beat, heartbeat, fresh   int
+	from, out                      string
+	add, remove, replace           []string // cards, member names, cards
+	fences, mirrors                []string // ORIGIN or ORIGIN:SIZE:ROOT, NAME=true|false
+	proposer, expires, schemes     string
+	circuits                       circuitFlags
+	quorum, beat, heartbeat, fresh int
 }
 
 const changeLong = `Makes the document of the network's next version from this one and what you ask for, and shows what changes. It is only a
@@ -34,10 +33,16 @@ document: the proposer signs it, a quorum of mirrors votes for it, and these han
 A member that joins copies all logs first; make it a mirror in a later version. A member that leaves, or takes a new log key,
 needs a fence: the place at which its present log ends for ever. Stop its gateway first. With --fence ORIGIN alone, the gateway in
 --dir says where: at the largest checkpoint that anybody is known to hold, for a mirror that cosigned more does not vote. Wait until
-several members say the same. Add or remove one mirror at a time, the new one first.`
+several members say the same. Add or remove one mirror at a time, the new one first.
+
+A circuit is added from the ceremony that made its keys, which at least a quorum of mirrors must have verified and published before the
+version is proposed. An older circuit stands beside it until the time that --until gives; what was answered under it before stays
+verifiable. A circuit from a ceremony may leave in a version after that.`
 
 const changeExample = `  grille network change --add shelter/card.json -f next.json
   grille network change --mirror GOV/shelter=true -f next.json
+  grille network change --ceremony 3f8a... -f next.json
+  grille network change --ceremony DIR --since 2031-01-01T00:00:00Z --until 09128e9a=2031-02-01T00:00:00Z -f next.json
   grille network change --remove GOV/audit --fence gov.example/GOV/audit/log/1 -f next.json
   grille network change --replace land/card.json --fence gov.example/GOV/land/log/1:950:ROOT -f next.json`
 
@@ -100,7 +105,7 @@ func (f *changeFlags) bind(c *cobra.Command) {
 	c.Flags().IntVar(&f.fresh, "freshness", 0, "seconds for which a head is current")
 	c.Flags().StringVar(&f.expires, "expires", "", "when the network stops if there is no further version, like 2031-01-02T15:04:05Z")
 	c.Flags().StringVar(&f.schemes, "schemes", "", "YAML list of further identifier schemes")
-	c.Flags().StringVar(&f.keys, "keys", "", "folder of a further circuit's keys")
+	f.circuits.bind(c)
 	c.Flags().StringVarP(&f.out, "file", "f", "next.json", "where to write it; - for standard output")
 }
 
@@ -134,12 +139,10 @@ func (a *app) readChange(cmd *cobra.Command, prev *network.Configuration, f chan
 	if given("expires") {
 		c.Expires = &f.expires
 	}
-	if c.Schemes, err = readSchemes(f.schemes); err != nil || f.keys == "" {
+	if c.Schemes, err = readSchemes(f.schemes); err != nil {
 		return c, err
 	}
-	circuit, err := a.readCircuit(cmd, f.keys)
-	circuits := append(slices.Clone(prev.Circuits), circuit)
-	c.Circuits = &circuits
+	c.Circuits, err = a.changeCircuits(cmd, prev.Circuits, f.circuits)
 	return c, err
 }
 
@@ -245,16 +248,6 @@ func readSchemes(path string) ([]network.Scheme, error) {
 		return nil, fmt.Errorf("reading the schemes: %w", err)
 	}
 	return out, nil
-}
-
-// readCircuit loads a circuit's keys and returns what pins them.
-func (a *app) readCircuit(cmd *cobra.Command, dir string) (network.Circuit, error) {
-	loaded, err := prover.Load(cmd.Context(), dir, a.stage)
-	if err != nil {
-		return network.Circuit{}, fmt.Errorf("loading the circuit's keys: %w", err)
-	}
-	m := loaded.Metadata()
-	return network.Circuit{ID: m.CircuitID, VerifyingKey: m.VerifyingKeySHA256, Kind: m.Kind}, nil
 }
 
 // comparison is what network diff and network change print.

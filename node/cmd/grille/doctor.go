@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +23,7 @@ import (
 	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/node/api"
 	"github.com/grille-gateway/grille/node/config"
+	"github.com/grille-gateway/grille/node/keyring"
 )
 
 // finding is one line of the doctor's.
@@ -92,7 +94,7 @@ func (d *doctor) examine(ctx context.Context) {
 	}
 	d.checkKeys()
 	d.checkNetwork()
-	d.checkCircuit()
+	d.checkCircuit(ctx)
 	d.checkDisk()
 	d.checkClock()
 	d.checkGateway(ctx)
@@ -164,23 +166,54 @@ func (d *doctor) checkNetwork() {
 	}
 }
 
-func (d *doctor) checkCircuit() {
-	dir := d.dir.Path(d.settings.Prover.Keys)
-	found, err := os.ReadDir(dir)
-	if err != nil || len(found) == 0 {
-		d.add("circuit", stateWarn, "copy the folder that was made for this network, or grille keys prepare "+dir, "no circuit keys in %s", dir)
-		return
-	}
+// checkCircuit finds what a start would make of the circuits' keys.
+func (d *doctor) checkCircuit(ctx context.Context) {
 	if d.network == nil {
 		return
 	}
-	for _, c := range d.network.Circuits {
-		if info, err := os.Stat(filepath.Join(dir, c.ID)); err == nil && info.IsDir() {
-			d.add("circuit", stateOK, "", "keys of circuit %.16s..., %s", c.ID, c.Kind)
-			return
-		}
+	if len(d.network.Circuits) == 0 {
+		d.add("circuit", stateWarn, "hold a ceremony (grille ceremony) and name its circuit in the next version (grille network change --ceremony)",
+			"the network names no circuit: nothing can be asked or answered")
+		return
 	}
-	d.add("circuit", stateFail, "copy the folder that was made for this network", "%s has no keys of a circuit that the network names", dir)
+	dir := d.dir.Path(d.settings.Prover.Keys)
+	ring, err := keyring.Load(ctx, keyring.Options{Dir: dir, Own: d.dir.Contributions(), Member: d.settings.Member, Config: d.network})
+	if refusal := (*keyring.Refusal)(nil); errors.As(err, &refusal) {
+		d.add("circuit", stateFail, refusal.Next, "circuit %.16s... (%s): %s", refusal.Circuit, refusal.Code, refusal.Why)
+		return
+	}
+	if err != nil {
+		d.add("circuit", stateFail, "", "%v", err)
+		return
+	}
+	d.reportKeys(ring)
+}
+
+// reportKeys says what the gateway can do under each circuit.
+func (d *doctor) reportKeys(ring *keyring.Ring) {
+	answers := make(map[string]bool)
+	for _, k := range ring.Keys {
+		answers[k.Metadata().CircuitID] = true
+	}
+	for _, missing := range ring.Missing {
+		d.add("circuit", stateWarn, missing.Next, "circuit %.16s... (%s): %s", missing.Circuit, missing.Code, missing.Why)
+	}
+	inForce := false
+	for _, c := range d.network.Circuits {
+		now := c.InForce(time.Now())
+		inForce = inForce || now && answers[c.ID]
+		if !slices.Contains(ring.Proofs.IDs(), c.ID) {
+			continue
+		}
+		what := map[bool]string{true: "answers", false: "verifies"}[answers[c.ID]]
+		if !now {
+			what += ", not in force now"
+		}
+		d.add("circuit", stateOK, "", "keys of circuit %.16s..., %s: %s", c.ID, c.Kind, what)
+	}
+	if !inForce {
+		d.add("circuit", stateWarn, "get the keys of a circuit that is in force, or run the version of grille that has it", "this gateway answers nothing now")
+	}
 }
 
 // checkDisk makes one durable write as the ledger does, and looks for free space.

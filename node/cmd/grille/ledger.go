@@ -211,6 +211,14 @@ func printStatus(w io.Writer, s api.Status, n api.Network) {
 	for _, why := range s.NotReady {
 		fmt.Fprintf(w, "  %s\n", why)
 	}
+	if s.Circuit == "" {
+		fmt.Fprintln(w, "  answers nothing: it has keys of no circuit that is in force; see grille doctor")
+	}
+	for _, c := range s.Circuits {
+		if c.Problem != "" {
+			fmt.Fprintln(w, "  "+c.Problem)
+		}
+	}
 	clock := "not judged yet: too few mirrors were heard from"
 	if s.ClockKnown {
 		clock = fmt.Sprintf("%.1f s from the mirrors' median", s.ClockOffset)

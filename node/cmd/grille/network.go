@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -59,12 +60,13 @@ const paramsHelp = `The parameters file is YAML:
   freshness_seconds: 30
   schemes:
     - {name: person, pattern: "P-[0-9]{4}", normalise: upper, example: P-0001}
-  circuits:                       # optional: --keys adds the one in that folder
+  circuits:                       # optional: --keys adds the one in that folder; none: the members hold a ceremony first
     - {id: ..., verifying_key: ..., kind: development}`
 
 func (a *app) networkBuild() *cobra.Command {
 	var cards []string
-	var params, keys, out string
+	var params, out string
+	var circuits circuitFlags
 	c := &cobra.Command{
 		Use: "build --card A.json --card B.json ... --params params.yaml", Short: "Make the network configuration from the members' cards",
 		Long: "Makes the configuration that all members adopt. The same cards, parameters and keys make the same bytes in any order, so " +
@@ -74,7 +76,7 @@ func (a *app) networkBuild() *cobra.Command {
 			if len(cards) == 0 {
 				return usagef("there is no --card: give one for each member")
 			}
-			p, err := a.readParams(cmd, params, keys)
+			p, err := a.readParams(cmd, params, circuits)
 			if err != nil {
 				return err
 			}
@@ -93,7 +95,8 @@ func (a *app) networkBuild() *cobra.Command {
 	}
 	c.Flags().StringArrayVar(&cards, "card", nil, "a member's card.json; repeat it")
 	c.Flags().StringVar(&params, "params", "", "parameters file (required)")
-	c.Flags().StringVar(&keys, "keys", "", "folder of the circuit's keys, made by grille keys prepare")
+	c.Flags().StringVar(&circuits.keys, "keys", "", "folder of the circuit's keys, made by grille keys prepare; without a circuit, the members "+
+		"make its keys together (grille ceremony) and name it in a later version")
 	c.Flags().StringVarP(&out, "file", "f", "network.json", "where to write it; - for standard output")
 	if err := c.MarkFlagRequired("params"); err != nil {
 		panic("grille: " + err.Error())
@@ -101,7 +104,7 @@ func (a *app) networkBuild() *cobra.Command {
 	return c
 }
 
-func (a *app) readParams(cmd *cobra.Command, path, keys string) (network.Params, error) {
+func (a *app) readParams(cmd *cobra.Command, path string, f circuitFlags) (network.Params, error) {
 	var p network.Params
 	data, err := readLimited(path, network.MaxSize)
 	if err != nil {
@@ -114,11 +117,10 @@ func (a *app) readParams(cmd *cobra.Command, path, keys string) (network.Params,
 	if err := entry.DecodeStrict(asJSON, network.MaxSize, &p); err != nil {
 		return p, fmt.Errorf("reading the parameters: %w", err)
 	}
-	if keys == "" {
-		return p, nil
+	added, err := a.addedCircuit(cmd, f)
+	if added != nil {
+		p.Circuits = append(p.Circuits, *added)
 	}
-	circuit, err := a.readCircuit(cmd, keys)
-	p.Circuits = append(p.Circuits, circuit)
 	return p, err
 }
 
@@ -253,9 +255,12 @@ func (a *app) printDetails(path string, cfg *network.Configuration, versions []n
 	a.section(true, []string{"SCHEME", "PATTERN", "EXAMPLE"}, rows)
 	rows = nil
 	for _, k := range cfg.Circuits {
-		rows = append(rows, []string{k.ID, k.VerifyingKey, k.Kind})
+		rows = append(rows, []string{k.ID, k.VerifyingKey, k.Kind, cmp.Or(k.Transcript, "-"), cmp.Or(k.Since, "-"), cmp.Or(k.Until, "-")})
 	}
-	a.section(true, []string{"CIRCUIT", "VERIFYING KEY", "KIND"}, rows)
+	a.section(len(rows) > 0, []string{"CIRCUIT", "VERIFYING KEY", "KIND", "TRANSCRIPT", "SINCE", "UNTIL"}, rows)
+	if len(rows) == 0 {
+		fmt.Fprintln(a.out, "\nNo circuit: nothing is answered before a later version names one (grille ceremony).")
+	}
 	rows = nil
 	for _, f := range cfg.Fences {
 		rows = append(rows, []string{f.Origin, strconv.FormatInt(f.Size, 10), f.Root})
