@@ -52,6 +52,11 @@ var badReferences = []vector{
 		onDay(s)
 		alter(s, atEpoch, func(e *entry.DatasetEpoch) { e.Dataset = "others" })
 	}},
+	{name: "reference-next-is-epoch", about: "the header names one entry as the epoch and as the next", alter: func(s *stage) {
+		onDay(s)
+		next := atEpoch1
+		s.header.Next = &next
+	}},
 	{name: "reference-policy-dataset", about: "the policy is for another dataset", alter: func(s *stage) {
 		alter(s, atPolicy, func(e *entry.PolicyPublish) { e.Dataset = "others" })
 	}},

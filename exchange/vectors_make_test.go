@@ -33,7 +33,7 @@ var beforeProof = []bundle.Reason{bundle.ReasonEncoding, bundle.ReasonConfigurat
 	bundle.ReasonTimes, bundle.ReasonAsOf, bundle.ReasonAge, bundle.ReasonSuperseded, bundle.ReasonProgram}
 
 // unitFiles hold values for whoever writes a verifier, not bundles.
-var unitFiles = map[string]bool{}
+var unitFiles = map[string]bool{unitFile: true}
 
 // allVectors are the published ones, in their order.
 func allVectors() []vector {
@@ -113,6 +113,9 @@ func makeVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.write("vectors.json", buf.Bytes())
+	if data, err := os.ReadFile(filepath.Join(vectorDir, unitFile)); err == nil { // TestVectorUnits makes it
+		w.write(unitFile, data)
+	}
 	if err := errors.Join(os.RemoveAll(vectorDir), os.Rename(fresh, vectorDir)); err != nil {
 		t.Fatal(err)
 	}

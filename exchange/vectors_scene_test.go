@@ -262,15 +262,15 @@ func (r *memoryReplica) Read(origin string, from, to uint64) ([][]byte, error) {
 
 // A scene is what all vectors share.
 type scene struct {
-	t        testing.TB
-	keys     *prover.Keys
-	verifier *prover.Verifier
-	schema   *schema.Schema
-	config   *network.Configuration
-	now      *people
-	before   *people            // the epoch before
-	proofs   map[string][]byte  // of vectors on the disk, by name: used again while they prove the same
-	logs     map[string]logFile // shared logs, by file name
+	t          testing.TB
+	keys       *prover.Keys
+	verifier   *prover.Verifier
+	schema     *schema.Schema
+	config     *network.Configuration
+	now        *people
+	before     *people           // the epoch before
+	proofs     map[string][]byte // of vectors on the disk, by name: used again while they prove the same
+	statements map[string][]byte // proofs of this run, by public inputs
 }
 
 func newScene(t testing.TB) *scene {
@@ -287,7 +287,7 @@ func newScene(t testing.TB) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sc := &scene{t: t, keys: k, verifier: v, schema: s, proofs: map[string][]byte{}, logs: map[string]logFile{}}
+	sc := &scene{t: t, keys: k, verifier: v, schema: s, proofs: map[string][]byte{}, statements: map[string][]byte{}}
 	sc.now = newPeople(t, s, "2", vectorPeople)
 	earlier := map[string][]string{}
 	for subject, cells := range vectorPeople {
@@ -353,3 +353,17 @@ func (sc *scene) compiled(text string, declared entry.DatasetDeclare, index uint
 func queryKey(member string) ed25519.PrivateKey { return vectorKeys.Key("query " + member) }
 
 func b64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
+
+func schemaOf(t testing.TB, d entry.DatasetDeclare) *schema.Schema {
+	t.Helper()
+	s, err := schema.FromDeclare(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// newPeopleOf is the newest state of the vectors' dataset.
+func newPeopleOf(t testing.TB, d entry.DatasetDeclare) *people {
+	return newPeople(t, schemaOf(t, d), "2", vectorPeople)
+}

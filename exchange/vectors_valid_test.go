@@ -36,7 +36,7 @@ var validAnswers = []vector{
 	{name: "valid-logged-and-opened", about: "with the receipt's path, and the opening of the tag", alter: func(s *stage) { s.logged, s.opening = true, true }},
 	{name: "valid-no-batch", about: "no receipts batch yet: that the entries were the newest is the holder's word", alter: func(s *stage) { s.header.Batch = nil }},
 	{name: "valid-old-batch", about: "the batch is older than the last one can be: it shows nothing", alter: func(s *stage) {
-		alter(s, atBatch, func(e *entry.ReceiptsBatch) { e.Beat-- })
+		alter(s, atBatch, func(e *entry.ReceiptsBatch) { e.Beat -= 2 })
 	}},
 	{name: "valid-batch-of-others", about: "the batch does not name the dataset", alter: func(s *stage) {
 		alter(s, atBatch, func(e *entry.ReceiptsBatch) { e.Epochs = map[string]uint64{"others": atEpoch} })
