@@ -168,6 +168,15 @@ func (r *run) endPhase() *Result {
 	return res
 }
 
+// wholePhase is a phase with as few contributions as may be.
+func (r *run) wholePhase() {
+	r.t.Helper()
+	r.contribute(names[:2]...)
+	r.must(r.Pass(names[2], ReasonAbsent, clock))
+	r.must(r.Pass(names[3], ReasonAbsent, clock))
+	r.endPhase()
+}
+
 // wantReason fails unless err is a refusal for the reason.
 func wantReason(t testing.TB, what string, err error, want Reason) {
 	t.Helper()
@@ -175,4 +184,9 @@ func wantReason(t testing.TB, what string, err error, want Reason) {
 	if !errors.As(err, &r) || r.Reason != want {
 		t.Errorf("%s: %v, want a refusal for %q", what, err, want)
 	}
+}
+
+// sign is a member's signature under a step's text.
+func sign(name, body string) string {
+	return base64.StdEncoding.EncodeToString(ed25519.Sign(signer(name).Key, signedBytes(LabelStep, body)))
 }

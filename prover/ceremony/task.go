@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 )
 
@@ -15,12 +16,36 @@ import (
 type Task struct {
 	Transcript *Transcript
 	Base       []byte // the payload that Turn().Base names; empty where that is empty
+	ahead      *ahead // Base with its points, where this process made it
 }
 
 // A Contribution is what a member hands in: a signed step and the payload that it names.
 type Contribution struct {
 	Step    Signed
 	Payload []byte
+	ahead   *ahead
+}
+
+// ahead is a state that this process made itself, so that the next contribution of this process need not read it again. It is used up
+// by that.
+type ahead struct {
+	mu    sync.Mutex
+	state *state
+}
+
+// take returns the state once, if it is that of the digest.
+func (a *ahead) take(digest string) *state {
+	if a == nil {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.state
+	a.state = nil
+	if s == nil || s.hex() != digest {
+		return nil
+	}
+	return s
 }
 
 // Magic strings of the two files. What follows is the length of the JSON part (4 bytes, big endian), that part, and the payload to
@@ -57,7 +82,7 @@ func (t *Task) After(c *Contribution) (*Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	task := &Task{Transcript: next, Base: c.Payload}
+	task := &Task{Transcript: next, Base: c.Payload, ahead: c.ahead}
 	if turn := next.Turn(); turn.Base != sum(c.Payload) {
 		return nil, refuse(ReasonPayload, "the payload is not what its step says")
 	}
@@ -124,10 +149,13 @@ func Contribute(ctx context.Context, c *Circuit, task *Task, who Signer, at time
 	if turn.Member != who.Member || turn.Member == "" {
 		return nil, refuse(ReasonTurn, "it is not the turn of %s in phase %d", who.Member, turn.Phase)
 	}
-	tell(progress, "reading what the others contributed")
-	s, err := c.start(turn, task.Base)
-	if err != nil {
-		return nil, err
+	s := task.ahead.take(turn.Base)
+	if s == nil {
+		tell(progress, "reading what the others contributed")
+		var err error
+		if s, err = c.start(turn, task.Base); err != nil {
+			return nil, err
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -147,7 +175,7 @@ func Contribute(ctx context.Context, c *Circuit, task *Task, who Signer, at time
 		return nil, err
 	}
 	_, err = task.Transcript.With(signed) // what the coordinator would refuse, such as another key, the member learns here
-	return &Contribution{Step: signed, Payload: payload}, err
+	return &Contribution{Step: signed, Payload: payload, ahead: &ahead{state: s}}, err
 }
 
 // start returns the state of a turn.

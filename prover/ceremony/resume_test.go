@@ -1,0 +1,217 @@
+package ceremony
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// resume ends the process and begins another, as far as a test can.
+func (r *run) resume() {
+	r.t.Helper()
+	r.Close()
+	c, err := Resume(context.Background(), r.dir, small(), signer(names[0]))
+	r.must(err)
+	r.Ceremony = c
+}
+
+// A coordinator that is started again after each step ends with the same kind of keys, and says that it did not verify all itself.
+func TestResumeAfterEveryStep(t *testing.T) {
+	r := begin(t, nil)
+	var res *Result
+	for range 2 {
+		for _, n := range names[:3] {
+			r.contribute(n)
+			r.resume()
+		}
+		r.must(r.Pass(names[3], ReasonAbsent, clock))
+		r.resume()
+		r.must(r.ClosePhase(clock, clock))
+		r.resume()
+		var err error
+		res, err = r.Seal(context.Background(), heads(clock), clock, ledgerBeacon, nil)
+		r.must(err)
+		r.resume()
+	}
+	proves(t, res)
+	if _, err := res.Store(context.Background(), t.TempDir(), clock); res.Whole || !errors.Is(err, ErrNotWhole) {
+		t.Error("keys that nobody verified are stored:", err)
+	}
+	again, err := verify(r.dir)
+	r.must(err)
+	if again.Verification.Transcript != res.Transcript || !again.Whole {
+		t.Errorf("%+v, then %+v", res.Verification, again.Verification)
+	}
+}
+
+// A crash between a payload and the transcript that names it leaves the ceremony before the contribution.
+func TestCrashBetweenPayloadAndTranscript(t *testing.T) {
+	r := begin(t, nil)
+	r.contribute(names[0])
+	con := r.make(names[1])
+	_, err := r.folder.PutPayload(con.Payload)
+	r.must(err)
+	r.must(os.WriteFile(r.dir+"/transcript.json.1.tmp", []byte("half"), 0o600))
+	r.must(os.WriteFile(r.dir+"/payloads/half.bin.2.tmp", []byte("half"), 0o600))
+	r.resume()
+	for _, pattern := range []string{"/*.tmp", "/payloads/*.tmp"} {
+		if left, err := filepath.Glob(r.dir + pattern); err != nil || len(left) != 0 {
+			t.Error("left:", left, err)
+		}
+	}
+	if turn := r.Transcript().Turn(); turn.Member != names[1] || turn.Index != 1 {
+		t.Errorf("%+v", turn)
+	}
+	r.must(r.Add(context.Background(), con, nil))
+	r.contribute(names[2:]...)
+}
+
+// An accepted state that is damaged on disk is not gone on from.
+func TestResumeFromDamage(t *testing.T) {
+	r := begin(t, nil)
+	r.contribute(names[0])
+	con := r.make(names[1])
+	path := filepath.Join(r.dir, payloadsDir, r.Transcript().Turn().Base+".bin")
+	data, err := os.ReadFile(path)
+	r.must(err)
+	damaged := bytes.Clone(data)
+	damaged[1000] ^= 1
+	r.must(os.WriteFile(path, damaged, 0o600))
+	r.resume()
+	wantReason(t, "a damaged state", r.Add(context.Background(), con, nil), ReasonPayload)
+	_, err = r.Task()
+	wantReason(t, "a task from a damaged state", err, ReasonPayload)
+	r.must(os.WriteFile(path, data, 0o600))
+	r.must(r.Add(context.Background(), con, nil))
+}
+
+func TestCreateRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Opening)
+		signer Signer
+		want   Reason
+	}{
+		{"no members", func(o *Opening) { o.Members = nil }, signer(names[0]), ReasonOpening},
+		{"too many members", func(o *Opening) {
+			for len(o.Members) <= MaxMembers {
+				o.Members = append(o.Members, Member{strings.Repeat("x", len(o.Members)), publicKey(strings.Repeat("x", len(o.Members)))})
+			}
+		}, signer(names[0]), ReasonOpening},
+		{"another domain", func(o *Opening) { o.Domain *= 2 }, signer(names[0]), ReasonDomain},
+		{"another circuit", func(o *Opening) { o.Circuit = sum(nil) }, signer(names[0]), ReasonCircuit},
+		{"another's signature", nil, signer(names[1]), ReasonSignature},
+		{"another's name", func(o *Opening) { o.Members[1].Key = "" }, Signer{names[1], signer(names[0]).Key}, ReasonOpening},
+		{"not the coordinator", nil, Signer{names[1], signer(names[0]).Key}, ReasonMember},
+	} {
+		dir := t.TempDir()
+		o := testOpening(small())
+		if c.change != nil {
+			c.change(&o)
+		}
+		_, err := Create(context.Background(), dir, small(), o, c.signer)
+		wantReason(t, c.name, err, c.want)
+		if _, err := Resume(context.Background(), dir, small(), signer(names[0])); !errors.Is(err, ErrNoTranscript) {
+			t.Errorf("%s: a ceremony was left: %v", c.name, err)
+		}
+	}
+	r := begin(t, nil)
+	if _, err := Resume(context.Background(), r.dir, large(), signer(names[0])); err == nil {
+		t.Error("resumed with another circuit")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Resume(ctx, r.dir, small(), signer(names[0])); !errors.Is(err, context.Canceled) {
+		t.Error("two processes have one folder:", err)
+	}
+	r.Close()
+	if _, err := Create(context.Background(), r.dir, small(), testOpening(small()), signer(names[0])); err == nil {
+		t.Error("a ceremony was opened over another")
+	}
+	_, err := Resume(context.Background(), r.dir, small(), signer(names[1]))
+	wantReason(t, "resumed by another", err, ReasonMember)
+}
+
+// Whoever is interrupted begins anew, with other secrets.
+func TestContributeAgain(t *testing.T) {
+	r := begin(t, nil)
+	r.contribute(names[0])
+	first, second := r.make(names[1]), r.make(names[1])
+	l := small().layout(1)
+	for _, m := range l.marks {
+		if bytes.Equal(first.Payload[m.at:m.at+m.size], second.Payload[m.at:m.at+m.size]) {
+			t.Error(m.name, "is the same twice")
+		}
+	}
+	task, err := r.Task()
+	r.must(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	if _, err := Contribute(ctx, small(), task, signer(names[1]), clock, func(string) { cancel() }); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	r.must(r.Add(context.Background(), second, nil))
+	wantReason(t, "the first, afterwards", r.Add(context.Background(), first, nil), ReasonChain)
+}
+
+func TestContributeRefuses(t *testing.T) {
+	r := begin(t, nil)
+	r.contribute(names[0])
+	task, err := r.Task()
+	r.must(err)
+	try := func(what string, task *Task, c *Circuit, s Signer, want Reason) {
+		t.Helper()
+		_, err := Contribute(context.Background(), c, task, s, clock, nil)
+		wantReason(t, what, err, want)
+	}
+	try("another's turn", task, small(), signer(names[2]), ReasonTurn)
+	try("another key", task, small(), Signer{names[1], signer(names[2]).Key}, ReasonSignature)
+	try("another circuit", task, large(), signer(names[1]), ReasonCircuit)
+	try("no base", &Task{Transcript: task.Transcript}, small(), signer(names[1]), ReasonLength)
+	damaged := bytes.Clone(task.Base)
+	damaged[len(damaged)-1] ^= 1
+	try("another base", &Task{Transcript: task.Transcript, Base: damaged}, small(), signer(names[1]), ReasonPayload)
+	empty := begin(t, nil)
+	first, err := empty.Task()
+	r.must(err)
+	first.Base = task.Base
+	try("a base where there is none", first, small(), signer(names[0]), ReasonPayload)
+}
+
+// The next member begins while the last contribution is verified. If that is refused, the next one's is too.
+func TestTaskAfter(t *testing.T) {
+	r := begin(t, nil)
+	task, err := r.Task()
+	r.must(err)
+	first, err := Contribute(context.Background(), small(), task, signer(names[0]), clock, nil)
+	r.must(err)
+	first.Payload = put(1, lastProof, generator2(t))(first.Payload)
+	resign(t, first, names[0], nil)
+	next, err := task.After(first)
+	r.must(err)
+	second, err := Contribute(context.Background(), small(), next, signer(names[1]), clock, nil)
+	r.must(err)
+	wantReason(t, "the first", r.Add(context.Background(), first, nil), ReasonProof)
+	r.must(r.Pass(names[0], ReasonProof, clock))
+	wantReason(t, "the second, on the first", r.Add(context.Background(), second, nil), ReasonChain)
+	r.contribute(names[1:]...)
+	first.Payload[100] ^= 1
+	_, err = task.After(first)
+	wantReason(t, "a task after another payload", err, ReasonPayload)
+}
+
+func TestContributeTogetherStops(t *testing.T) {
+	r := begin(t, nil)
+	all := []Signer{signer(names[0]), {names[1], ed25519.NewKeyFromSeed(make([]byte, 32))}, signer(names[2])}
+	err := r.ContributeTogether(context.Background(), all, time.Now, nil)
+	wantReason(t, "another key", err, ReasonSignature)
+	if got := r.Transcript().Contributors(1); len(got) != 1 {
+		t.Error(got)
+	}
+	r.contribute(names[1:]...)
+}
