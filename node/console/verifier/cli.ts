@@ -98,7 +98,7 @@ function print(r: Report, trust: Trust): void {
     ["receipt", r.receipt],
     ["claim", r.claim && `${r.claim}, in ${r.program}/${r.period}`],
     ["network", `${newest.document.instance}, fingerprint ${fingerprint(newest.digest)}`],
-    ["keys", trust.keys.map((k) => k.kind).join(", ")],
+    ["keys", r.key_kind],
   ];
   stdout.write(`Verified: ${r.verdict}\n`);
   for (const [name, value] of rows) if (value) stdout.write(`  ${name.padEnd(12)} ${value}\n`);
@@ -119,7 +119,8 @@ function main(): number {
     if (o.log) trust.replica = readLogs(read(o.log), chain);
     const data = read(o.bundle);
     const report = verify(o.opening ? withOpening(data, o.opening) : data, trust);
-    if (o.json) stdout.write(JSON.stringify({ verified: true, network_fingerprint: fingerprint(chain.newest.digest), ...report }) + "\n");
+    const { digest, document } = chain.newest;
+    if (o.json) stdout.write(JSON.stringify({ verified: true, network: document.instance, network_fingerprint: fingerprint(digest), ...report }) + "\n");
     else print(report, trust);
     return 0;
   } catch (e) {
