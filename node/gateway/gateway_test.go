@@ -156,8 +156,16 @@ func (w *world) folder(member string) config.Folder {
 	return config.Folder(filepath.Join(w.dir, strings.ReplaceAll(member, "/", "-")))
 }
 
+// shared are the keys that all gateways of the world have in common, if they do.
+func (w *world) shared() []*prover.Keys {
+	if w.keys == nil {
+		return nil
+	}
+	return []*prover.Keys{w.keys}
+}
+
 func (w *world) open(member string) (*Gateway, error) {
-	return Open(w.t.Context(), Options{Folder: w.folder(member), Version: "test", Circuits: []*prover.Keys{w.keys},
+	return Open(w.t.Context(), Options{Folder: w.folder(member), Version: "test", Circuits: w.shared(),
 		Now:    func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) },
 		Logger: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 }

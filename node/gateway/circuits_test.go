@@ -1,0 +1,218 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	groth16 "github.com/consensys/gnark/backend/groth16/bls12-381"
+	r1csbls "github.com/consensys/gnark/constraint/bls12-381"
+
+	"github.com/grille-gateway/grille/circuits"
+	"github.com/grille-gateway/grille/ledger/network"
+	"github.com/grille-gateway/grille/node/api"
+	"github.com/grille-gateway/grille/node/keyring"
+	"github.com/grille-gateway/grille/prover"
+)
+
+const health, tax = "GOV/health", "GOV/tax"
+
+// ceremonial are the statement's keys as a ceremony leaves them; what the notes beside them say is what is tested here.
+var ceremonial = sync.OnceValues(func() (*prover.Keys, error) {
+	cs, err := circuits.Compile()
+	if err != nil {
+		return nil, err
+	}
+	var pk groth16.ProvingKey
+	var vk groth16.VerifyingKey
+	if err := groth16.Setup(cs.(*r1csbls.R1CS), &pk, &vk); err != nil {
+		return nil, err
+	}
+	return prover.NewKeys(cs, prover.KindCeremony, hex64("7c"), &pk, &vk)
+})
+
+func hex64(s string) string { return strings.Repeat(s, 32) }
+
+// newCeremonyWorld makes a production network of four whose members share no keys, and the note of the ceremony that made some.
+func newCeremonyWorld(t *testing.T, change func(*network.Params, network.Circuit)) (*world, prover.Verification) {
+	t.Helper()
+	keys, err := ceremonial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := keys.Metadata()
+	v := prover.Verification{Ceremony: hex64("01"), Transcript: m.Transcript, Circuit: m.CircuitID, VerifyingKey: m.VerifyingKeySHA256,
+		ProvingKey: m.ProvingKeySHA256, Kind: m.Kind, Contributors: 2, Verified: "2026-03-01T12:00:00Z"}
+	for i := range v.Phases {
+		v.Phases[i] = []prover.Contribution{{Member: civil, SHA256: hex64("0a")}, {Member: benefits, SHA256: hex64("0b")}}
+	}
+	w := newWorldWith(t, func(p *network.Params) {
+		p.Mode, p.Circuits = network.ModeProduction, nil
+		change(p, keyring.CircuitOf(v))
+	}, civil, benefits, health, tax)
+	w.keys = nil
+	return w, v
+}
+
+// verified puts the ceremony's keys into a member's folder, and the note that it verified them.
+func (w *world) verified(member string, v prover.Verification) {
+	w.t.Helper()
+	keys, err := ceremonial()
+	w.check(err)
+	dir := w.folder(member).Path("prover")
+	w.check(keys.Store(w.t.Context(), dir))
+	w.check(prover.WriteVerification(dir, v))
+}
+
+// A production network begins without a circuit, its members verify a ceremony one by one, and once a quorum of them stands behind its
+// keys, the next version names them and the gateways go on with them. What is asked before is refused.
+func TestCeremonysCircuitComesIntoForce(t *testing.T) {
+	w, v := newCeremonyWorld(t, func(*network.Params, network.Circuit) {})
+	all := []string{civil, benefits, health, tax}
+	w.start(all...)
+	w.furnish(5)
+	if _, err := w.running[benefits].Ask(t.Context(), question("P-0001")); problemCode(err) != codeNoCircuit {
+		t.Errorf("asked without a circuit: %v", err)
+	}
+	if s := w.running[benefits].Status(); s.Circuit != "" || len(s.Circuits) != 0 || !s.Ready {
+		t.Errorf("%+v", s)
+	}
+	g := map[string]*served{}
+	for _, m := range all {
+		w.halt(m)
+		g[m] = w.serve(m)
+	}
+	for _, m := range all {
+		w.eventually(m+" is ready", func() bool { return g[m].version(t) == 1 })
+	}
+	k := keyring.CircuitOf(v)
+	next, err := network.Succeed(w.config, network.Change{Circuits: &[]network.Circuit{k}})
+	w.check(err)
+	proposer := g[w.config.Proposer]
+	propose := func() string {
+		err := proposer.Send(t.Context(), "/v1/network/proposal", "application/json", bytes.NewReader(next.Bytes()), new(api.Succession))
+		if err == nil {
+			return ""
+		}
+		return problemCode(err)
+	}
+	if code := propose(); code != keyring.CodeUnverified {
+		t.Errorf("proposed without having verified: %q", code)
+	}
+	w.verified(w.config.Proposer, v)
+	if code := propose(); code != codeCircuitSupport {
+		t.Errorf("proposed alone: %q", code)
+	}
+	w.verified(health, v)
+	w.verified(civil, v)
+	w.eventually("a quorum stands behind the keys", func() bool { return propose() == "" })
+	vote := func(m string) string {
+		err := g[m].Post(t.Context(), "/v1/network/vote", map[string]string{"digest": next.Digest()}, new(api.Succession))
+		if err == nil {
+			return ""
+		}
+		return problemCode(err)
+	}
+	w.eventually("the proposal arrives", func() bool { return vote(tax) != codeProposal })
+	if code := vote(tax); code != keyring.CodeUnverified {
+		t.Errorf("voted without having verified: %q", code)
+	}
+	for _, m := range []string{civil, benefits, health} {
+		w.eventually(m+" votes", func() bool { return vote(m) == "" })
+	}
+	for _, m := range all {
+		w.eventually(m+" goes on", func() bool { return g[m].version(t) == 2 })
+	}
+	w.answersUnder(g, k)
+}
+
+// answersUnder checks that the requester is answered under a circuit from a ceremony, and that a member without its keys says so.
+func (w *world) answersUnder(g map[string]*served, k network.Circuit) {
+	w.t.Helper()
+	ctx := w.t.Context()
+	var answer api.Answer
+	w.check(g[benefits].Post(ctx, "/v1/queries", question("P-0001"), &answer))
+	if answer.Verdict != "satisfied" || !answer.Verified {
+		w.t.Errorf("%+v", answer)
+	}
+	var s api.Status
+	w.check(g[benefits].Get(ctx, "/v1/status", &s))
+	if len(s.Circuits) != 1 || !s.Circuits[0].Answers || !s.Circuits[0].Verifies || s.Circuit != k.ID || s.KeyKind != network.KindCeremony {
+		w.t.Errorf("%+v", s)
+	}
+	var without api.Status
+	w.check(g[tax].Get(ctx, "/v1/status", &without))
+	if len(without.Circuits) != 1 || without.Circuits[0].Answers || without.Circuits[0].Problem == "" || without.Circuit != "" {
+		w.t.Errorf("%+v", without)
+	}
+}
+
+// One row for each reason for which a production gateway does not start. Without any keys it starts, and keeps the ledger.
+func TestProductionStart(t *testing.T) {
+	other := hex64("0e")
+	own := prover.OwnContribution{Ceremony: hex64("01"), Member: civil, Phase: 2, SHA256: hex64("0a")}
+	for name, tc := range map[string]struct {
+		circuit func(*network.Circuit)                // as the network names it
+		folder  func(w *world, v prover.Verification) // what is in civil's
+		want    string                                // code
+		keys    int                                   // that it starts with
+	}{
+		"no keys": {folder: func(*world, prover.Verification) {}},
+		"verified": {folder: func(w *world, v prover.Verification) {
+			w.verified(civil, v)
+			w.check(prover.NoteContribution(w.folder(civil).Contributions(), own))
+		}, keys: 1},
+		"another compiled id": {circuit: func(k *network.Circuit) { k.ID = other },
+			folder: func(w *world, v prover.Verification) { w.verified(civil, v) }, want: keyring.CodeProgram},
+		"not verified": {folder: func(w *world, v prover.Verification) {
+			w.verified(civil, v)
+			w.check(os.Remove(filepath.Join(w.folder(civil).Path("prover"), v.Circuit, "verified.json")))
+		}, want: keyring.CodeUnverified},
+		"another transcript": {circuit: func(k *network.Circuit) { k.Transcript = other },
+			folder: func(w *world, v prover.Verification) { w.verified(civil, v) }, want: keyring.CodeTranscript},
+		"another transcript verified": {folder: func(w *world, v prover.Verification) {
+			v.Transcript = other
+			w.verified(civil, v)
+		}, want: keyring.CodeTranscript},
+		"another verifying key": {circuit: func(k *network.Circuit) { k.VerifyingKey = other },
+			folder: func(w *world, v prover.Verification) { w.verified(civil, v) }, want: keyring.CodeKey},
+		"fewer contributors than the network asks for": {circuit: func(k *network.Circuit) { k.Contributors = 3 },
+			folder: func(w *world, v prover.Verification) { w.verified(civil, v) }, want: keyring.CodeContributors},
+		"too few in phase 1": {folder: func(w *world, v prover.Verification) {
+			v.Phases[0] = v.Phases[0][1:]
+			w.verified(civil, v)
+		}, want: keyring.CodeContributors},
+		"too few in phase 2": {folder: func(w *world, v prover.Verification) {
+			v.Phases[1] = nil
+			w.verified(civil, v)
+		}, want: keyring.CodeContributors},
+		"own contribution missing": {folder: func(w *world, v prover.Verification) {
+			w.check(prover.NoteContribution(w.folder(civil).Contributions(), own))
+			v.Phases[1] = []prover.Contribution{{Member: health, SHA256: hex64("0c")}, v.Phases[1][1]}
+			w.verified(civil, v)
+		}, want: keyring.CodeContribution},
+	} {
+		w, v := newCeremonyWorld(t, func(p *network.Params, k network.Circuit) {
+			if tc.circuit != nil {
+				tc.circuit(&k)
+			}
+			p.Circuits = []network.Circuit{k}
+		})
+		tc.folder(w, v)
+		g, err := w.open(civil)
+		if tc.want == "" {
+			if err != nil || len(g.ring.Keys) != tc.keys {
+				t.Errorf("%s: %v", name, err)
+			}
+		} else if refusal := (*keyring.Refusal)(nil); !errors.As(err, &refusal) || refusal.Code != tc.want || refusal.Next == "" {
+			t.Errorf("%s: %v, want %s", name, err, tc.want)
+		}
+		if g != nil {
+			w.check(g.Close())
+		}
+	}
+}
