@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -186,13 +187,15 @@ func (c *Circuit) start(turn Turn, base []byte) (*state, error) {
 	return c.read(turn.Phase, base)
 }
 
-// contribute changes the state by new secrets and returns its payload. gnark draws the secrets, and keeps them in local variables.
+// contribute changes the state by new secrets and returns its payload. gnark draws the secrets and keeps them in local variables; the
+// memory that they and what was computed from them lay in goes back to the system, as far as the collector can give it.
 func (c *Circuit) contribute(s *state) ([]byte, error) {
 	if s.phase1 != nil {
 		s.phase1.Contribute()
 	} else {
 		s.phase2.Contribute()
 	}
+	debug.FreeOSMemory()
 	return c.settle(s)
 }
 
