@@ -215,3 +215,45 @@ func TestContributeTogetherStops(t *testing.T) {
 	}
 	r.contribute(names[1:]...)
 }
+
+// A seal that is interrupted when it has changed the state in memory is made again from the payload.
+func TestSealAgain(t *testing.T) {
+	r := begin(t, nil)
+	r.contribute(names...)
+	r.must(r.ClosePhase(clock, clock))
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	before := r.Transcript().Digest()
+	_, err := r.Seal(ctx, heads(clock), clock, ledgerBeacon, func(stage string) {
+		if stage == "sealing phase 1" {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) || r.Transcript().Digest() != before {
+		t.Fatal(err)
+	}
+	_, err = r.Seal(context.Background(), heads(clock), clock, ledgerBeacon, nil)
+	r.must(err)
+	r.wholePhase()
+	if _, err := verify(r.dir); err != nil {
+		t.Error(err)
+	}
+}
+
+// Others read the ceremony while a contribution is being verified.
+func TestReadWhileVerifying(t *testing.T) {
+	r := begin(t, nil)
+	r.contribute(names[0])
+	con := r.make(names[1])
+	read := false
+	r.must(r.Add(context.Background(), con, func(string) {
+		task, err := r.Task()
+		if err != nil || len(r.Transcript().Steps()) != 1 || len(task.Base) == 0 {
+			t.Error(err)
+		}
+		read = true
+	}))
+	if !read {
+		t.Error("nothing was told")
+	}
+}

@@ -24,8 +24,8 @@ func (t *Transcript) check(signed Signed) (Step, error) {
 	if err := signed.verify(m.key(), LabelStep); err != nil {
 		return Step{}, err
 	}
-	if name := t.Ceremony(); s.Ceremony != name {
-		return Step{}, refuse(ReasonChain, "the step is of ceremony %s, this is %s", s.Ceremony, name)
+	if s.Ceremony != t.name {
+		return Step{}, refuse(ReasonChain, "the step is of ceremony %s, this is %s", s.Ceremony, t.name)
 	}
 	if s.Index != len(t.steps) || s.Previous != t.head {
 		return Step{}, refuse(ReasonChain, "the step follows %s at %d, the next follows %s at %d", s.Previous, s.Index, t.head, len(t.steps))

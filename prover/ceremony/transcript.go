@@ -11,6 +11,7 @@ import (
 // by Ceremony as they come, and by Verify.
 type Transcript struct {
 	opening Opening
+	name    string // digest of the opening
 	signed  file
 	steps   []Step
 	phases  [2]phase
@@ -39,7 +40,7 @@ func (t *Transcript) Digest() string {
 }
 
 // Ceremony is the digest of the opening: the ceremony's name.
-func (t *Transcript) Ceremony() string { return t.signed.Opening.digest(LabelOpening) }
+func (t *Transcript) Ceremony() string { return t.name }
 
 // Opening returns what the ceremony is about.
 func (t *Transcript) Opening() Opening {
@@ -95,7 +96,8 @@ func DecodeTranscript(data []byte) (*Transcript, error) {
 
 // newTranscript returns the transcript without steps.
 func newTranscript(signed Signed) (*Transcript, error) {
-	t := &Transcript{signed: file{Opening: signed, Steps: []Signed{}}, head: signed.digest(LabelOpening)}
+	t := &Transcript{signed: file{Opening: signed, Steps: []Signed{}}, name: signed.digest(LabelOpening)}
+	t.head = t.name
 	if err := decode([]byte(signed.Body), maxOpening, &t.opening); err != nil {
 		return nil, refuse(ReasonEncoding, "reading an opening: %w", err)
 	}

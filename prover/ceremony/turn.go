@@ -34,7 +34,7 @@ type Turn struct {
 // In each phase the members have their turns in the order of the opening. Whoever is passed over has another turn after the last
 // member, as long as the phase is open. A phase may be closed once every member has had a turn and enough have contributed.
 func (t *Transcript) Turn() Turn {
-	turn := Turn{Ceremony: t.Ceremony(), Index: len(t.steps), Previous: t.head, Phase: 1}
+	turn := Turn{Ceremony: t.name, Index: len(t.steps), Previous: t.head, Phase: 1}
 	if t.phases[0].seal != nil {
 		turn.Phase = 2
 	}

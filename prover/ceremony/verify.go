@@ -160,6 +160,10 @@ func (v *verification) read(step *Step, out chan<- decoded) {
 		out <- decoded{err: err}
 		return
 	}
+	if int64(len(payload)) != step.Size {
+		out <- decoded{err: refuse(ReasonPayload, "payload %s has %d bytes, its step says %d", step.Payload, len(payload), step.Size)}
+		return
+	}
 	s, err := l.inspect(payload)
 	if err == nil {
 		err = s.decode(step.Phase, payload)

@@ -161,6 +161,7 @@ func TestRewrittenTranscripts(t *testing.T) {
 		{"one member twice in a phase", nil, of(StepContribution, 1, func(s *Step) { s.Member = names[0] }), ReasonTurn},
 		{"other order", nil, of(StepContribution, 2, func(s *Step) { s.Member = names[1] }), ReasonTurn},
 		{"another payload", nil, of(StepContribution, 2, func(s *Step) { s.Payload = sum([]byte(s.Member)) }), "missing"},
+		{"another size", nil, of(StepContribution, 1, func(s *Step) { s.Size-- }), ReasonPayload},
 		{"no seal of phase 1", nil, leaveOut(StepSeal, 1), ReasonTurn},
 		{"no end of phase 2", nil, leaveOut(StepClose, 2), ReasonTurn},
 		{"not sealed", nil, leaveOut(StepSeal, 2), ReasonTurn},
