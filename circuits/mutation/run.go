@@ -26,7 +26,7 @@ var (
 // uncounted are the tests that would fail at any change: golden file, id, size, shape, and how many tests there are of what.
 const uncounted = "^(TestGolden|TestConstraintLimit|TestCompileIsDeterministic|TestEveryWireIsConstrained|TestEveryWireChangeIsNoticed|" +
 	"TestContextIsSquared|TestNoStatementIsNextToAnother|TestHashDoesNotAllocate|TestIDSeesEveryConstraint|TestWatcherSees.*|" +
-	"TestEveryAssertionIsForged)$"
+	"TestHintsAreGnarks|TestEveryHintLied)$"
 
 // A mutant that makes a test run for ever counts as caught by nothing.
 const deadline = 60 * time.Second
