@@ -110,6 +110,9 @@ func decodeVerifyingKey(data []byte) (*verifyingKey, error) {
 		}
 		rest = rest[96:]
 	}
+	if vk.delta.Equal(&vk.gamma) { // then (alpha, beta, -sum) proves anything; it is so where nobody contributed to phase 2
+		return nil, fmt.Errorf("%w: delta is gamma", ErrVerifyingKey)
+	}
 	vk.k = make([]bls.G1Affine, n+1)
 	for i := range vk.k {
 		if err := readG1(&vk.k[i], rest[:48]); err != nil { // at infinity the input would be bound by nothing

@@ -17,7 +17,7 @@ func fakeVerifyingKey(t testing.TB) []byte {
 	t.Helper()
 	_, _, g1, g2 := bls.Generators()
 	var vk groth16.VerifyingKey
-	vk.G1.Alpha, vk.G2.Beta, vk.G2.Gamma, vk.G2.Delta = g1, g2, g2, g2
+	vk.G1.Alpha, vk.G2.Beta, vk.G2.Gamma, vk.G2.Delta = g1, g2, g2, *new(bls.G2Affine).Double(&g2)
 	for range len(circuits.PublicNames()) + 1 {
 		vk.G1.K = append(vk.G1.K, g1)
 	}
@@ -46,6 +46,7 @@ func badVerifyingKeys(t testing.TB) map[string][]byte {
 		"beta outside the subgroup":  replaced(good, 116, outsideG2(t)),
 		"gamma at infinity":          replaced(good, 212, infinity(96)),
 		"delta at infinity":          replaced(good, 308, infinity(96)),
+		"delta is gamma":             replaced(good, 308, good[212:308]),
 		"delta beyond the modulus":   replaced(good, 308, beyondModulus(96)),
 		"K[0] at infinity":           replaced(good, 404, infinity(48)),
 		"last K at infinity":         replaced(good, last, infinity(48)),
