@@ -85,6 +85,11 @@ var badReferences = []vector{
 	{name: "reference-scope-missing", about: "the header has no scope, and the query does", alter: func(s *stage) {
 		s.query.Scope = &bundle.Scope{Program: vectorProgram, Period: vectorPeriod}
 	}},
+	{name: "reference-scope-kind", about: "the header's scope is a group", alter: func(s *stage) {
+		claims(s)
+		group := atGroup
+		s.header.Scope = &group
+	}},
 	{name: "reference-scope-other", about: "the scope of another period", alter: func(s *stage) {
 		claims(s)
 		alter(s, atScope, func(e *entry.ScopeOpen) { e.Period = "2025" })

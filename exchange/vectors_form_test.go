@@ -58,6 +58,7 @@ var badSpellings = []vector{
 	}},
 	{name: "encoding-utf8", about: "a byte that is no UTF-8 in a string", alter: replaced("B-2026", "B-\xff026")},
 	{name: "encoding-surrogate", about: "a lone surrogate, escaped, in a string", alter: replaced(`"instance":"vectors`, `"instance":"\ud800vectors`)},
+	{name: "encoding-surrogates", about: "two high surrogates, escaped", alter: replaced(`"instance":"vectors`, `"instance":"\ud83d\ud83dvectors`)},
 	{name: "encoding-noncharacter", about: "the noncharacter U+FDD0 in a string", alter: replaced(`"instance":"vectors`, "\"instance\":\"\ufdd0vectors")},
 	{name: "encoding-escape", about: "an escape where the canonical form has the character", alter: replaced(`"instance":"vectors`, `"instance":"\u0076ectors`)},
 	{name: "encoding-slash", about: "an escaped slash", alter: replaced(`"body":"{\"kind\":\"dataset.declare\"`, `"body":"{\/\"kind\":\"dataset.declare\"`)},
@@ -144,6 +145,10 @@ var badBodies = []vector{
 	{name: "encoding-query-year-0", about: "a day of the year 0", alter: asking(func(q *bundle.Query) { q.AsOf = "0000-01-01" })},
 	{name: "encoding-query-day-and-epoch", about: "a day and an epoch", alter: asking(func(q *bundle.Query) { q.AsOf, q.Epoch, q.MaxAgeSeconds = "2026-01-01", 1, 0 })},
 	{name: "encoding-query-epoch-and-age", about: "a maximum age beside an epoch", alter: asking(func(q *bundle.Query) { q.Epoch = 1 })},
+	{name: "encoding-query-large-epoch", about: "an epoch beyond 2^53-1", alter: func(s *stage) {
+		byNumber(s)
+		queried(`"epoch":1`, `"epoch":9007199254740992`)(s)
+	}},
 	{name: "encoding-query-scope-and-day", about: "a claim for a day that is over", alter: asking(func(q *bundle.Query) {
 		q.Scope, q.AsOf = &bundle.Scope{Program: vectorProgram, Period: vectorPeriod}, "2026-01-01"
 	})},
@@ -316,6 +321,11 @@ var badHeads = []vector{
 	{name: "checkpoint-unterminated", about: "the last line has no line feed", alter: func(s *stage) {
 		s.onHead = func(head string) string { return strings.TrimSuffix(head, "\n") }
 	}},
+	{name: "checkpoint-no-empty-line", about: "no empty line between text and signatures", alter: headLines(func(_ *stage, text, owner string, c []string) string {
+		return strings.TrimSuffix(text, "\n") + owner + strings.Join(c, "")
+	})},
+	{name: "checkpoint-unsigned", about: "no signatures at all", alter: headLines(func(_ *stage, text, _ string, _ []string) string { return text })},
+	{name: "checkpoint-empty", about: "no checkpoint", alter: headLines(func(*stage, string, string, []string) string { return "" })},
 	{name: "checkpoint-dash", about: "signature lines with a hyphen for the em dash", alter: func(s *stage) {
 		s.onHead = func(head string) string { return strings.ReplaceAll(head, "— ", "- ") }
 	}},

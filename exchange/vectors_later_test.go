@@ -176,6 +176,7 @@ var badOpenings = []vector{
 	{name: "opening-nonce", about: "another nonce", alter: opened(func(o *bundle.Opening) { o.Nonce = strings.Repeat("0a", 32) })},
 	{name: "opening-nonce-modulus", about: "the nonce and the modulus, added up", alter: opened(func(o *bundle.Opening) { o.Nonce = aliased(o.Nonce) })},
 	{name: "opening-empty", about: "no subject", alter: opened(func(o *bundle.Opening) { o.Subject = "" })},
+	{name: "opening-long", about: "a subject of 257 bytes, whose tag it is", alter: func(s *stage) { s.opening, s.subject = true, strings.Repeat("P", 257) }},
 	{name: "opening-spelling", about: "a subject in another spelling than its scheme's, whose tag it is", alter: func(s *stage) {
 		s.opening, s.subject = true, "p-0001"
 	}},

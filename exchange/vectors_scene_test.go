@@ -82,6 +82,9 @@ var vectorPeople = map[string][]string{
 	"P-0003": {"1961-03-02", "west", "2291.99", "2", "false", "", "Z", ""},            // 65 the next day
 	"P-0004": {"1940-01-01", "", "100.00", "3", "true", "normal", "Q-7 x9", "Aachen"}, // a value is missing
 	"P-0005": {"1944-06-30", "west", "2888.01", "4", "false", "normal", "B", "Bonn"},
+	"P-0007": {"1959-03-01", "west", "-0.05", "-12", "true", "normal", "A", "x y"},
+	"P-0008": {"0001-01-01", "west", "92233720368547758.07", "-9223372036854775807", "true", "normal", "~~~~~~~", "9999"},
+	"P-0009": {"1959-02-28", "west", "1.00", "1", "true", "normal", "A", "x"},
 	"P-0006": {"1944-06-30", "west", "2888.00", "7", "false", "high", "B", "Bonn"},
 }
 
@@ -292,7 +295,9 @@ func newScene(t testing.TB) *scene {
 	earlier := map[string][]string{}
 	for subject, cells := range vectorPeople {
 		earlier[subject] = append([]string(nil), cells...)
-		earlier[subject][2] = "5000.00"
+		if subject != "P-0009" {
+			earlier[subject][2] = "5000.00"
+		}
 	}
 	delete(earlier, "P-0005")
 	sc.before = newPeople(t, s, "1", earlier)

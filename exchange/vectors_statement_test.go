@@ -96,6 +96,10 @@ var badPrograms = []vector{
 	{name: "program-atom-lookup", about: "an atom over a lookup that there is not", alter: programmed(func(t *policy.Template) {
 		t.Program.Atoms[0].Lookups = []circuits.LookupTerm{{Lookup: 1, Coefficient: 1}}
 	})},
+	{name: "program-atom-lookup-zero", about: "an atom with the coefficient 0 for a lookup", alter: programmed(func(t *policy.Template) { t.Program.Atoms[1].Lookups[0].Coefficient = 0 })},
+	{name: "program-atom-lookup-twice", about: "an atom with a lookup twice", alter: programmed(func(t *policy.Template) {
+		t.Program.Atoms[1].Lookups = append(t.Program.Atoms[1].Lookups, t.Program.Atoms[1].Lookups[0])
+	})},
 	{name: "program-text-column", about: "a text test of column 4", alter: programmed(func(t *policy.Template) { t.Program.TextTests[0].Column = 4 })},
 	{name: "program-text-no-column", about: "a text test without column", alter: templated(`"text_tests":[{"column":0,`, `"text_tests":[{`)},
 	{name: "program-text-value", about: "a text test against the modulus", alter: func(s *stage) {
@@ -111,6 +115,10 @@ var badPrograms = []vector{
 	{name: "program-gate-atoms", about: "a weight for an atom that there is not", alter: programmed(func(t *policy.Template) {
 		t.Program.Gates[0].Atoms = make([]int, len(t.Program.Atoms)+1)
 	})},
+	{name: "program-gate-texts", about: "a weight for a text test that there is not", alter: programmed(func(t *policy.Template) {
+		t.Program.Gates[0].Texts = make([]int, len(t.Program.TextTests)+1)
+	})},
+	{name: "program-exempt-column", about: "the exempt column 16", alter: programmed(func(t *policy.Template) { t.Program.Exempt = []int{16} })},
 	{name: "program-exempt-order", about: "exempt columns that do not ascend", alter: programmed(func(t *policy.Template) { t.Program.Exempt = []int{4, 2} })},
 	{name: "program-exempt-unread", about: "an exempt column that is not read", alter: programmed(func(t *policy.Template) { t.Program.Exempt = []int{5} })},
 	{name: "program-date-atom", about: "a date slot of an atom that there is not", alter: programmed(func(t *policy.Template) { t.Dates[0].Atom = len(t.Program.Atoms) })},

@@ -42,6 +42,8 @@ type units struct {
 	Logs      []treeUnits         `json:"logs"` // of the entries "entry 0", "entry 1", ...
 	Notes     []noteUnits         `json:"notes"`
 	Keys      []keyUnits          `json:"verifying_keys"` // malformed ones
+	Entries   []entryUnits        `json:"entries"`
+	Networks  []networkUnits      `json:"networks"` // configurations and chains that are not to be trusted
 }
 
 type hashOf struct {
@@ -106,6 +108,8 @@ func TestVectorUnits(t *testing.T) {
 	current.trees(t)
 	current.notes(t)
 	current.keys(t)
+	current.entries(t)
+	current.networks(t)
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)

@@ -31,6 +31,8 @@ var validAnswers = []vector{
 	}},
 	{name: "valid-disclosed", about: "numeric columns of every type and texts are disclosed", alter: discloseAll},
 	{name: "valid-disclosed-missing", about: "columns are disclosed, and some are missing", alter: func(s *stage) { s.subject = "P-0004"; discloseAll(s) }},
+	{name: "valid-disclosed-negative", about: "numbers below 0, one of them above -1", alter: func(s *stage) { s.subject = "P-0007"; discloseAll(s) }},
+	{name: "valid-disclosed-largest", about: "the largest and the smallest number of 64 bits", alter: func(s *stage) { s.subject = "P-0008"; discloseAll(s) }},
 	{name: "valid-disclosed-no-record", about: "columns are to be disclosed, and there is no record", alter: func(s *stage) { s.subject = "P-9999"; discloseAll(s) }},
 	{name: "valid-full-program", about: "a program that has all of its parts, near their limits", alter: func(s *stage) { programmed(fullProgram)(s); discloseAll(s) }},
 	{name: "valid-logged-and-opened", about: "with the receipt's path, and the opening of the tag", alter: func(s *stage) { s.logged, s.opening = true, true }},
@@ -46,6 +48,18 @@ var validAnswers = []vector{
 	{name: "valid-as-of-day", about: "a day of the epoch before", log: true, alter: onDay},
 	{name: "valid-as-of-day-offline", about: "the same without the log: a next epoch makes no statement about the newest", alter: onDay},
 	{name: "valid-as-of-epoch", about: "an epoch by its number", log: true, alter: byNumber},
+	{name: "valid-leap-day", about: "65 years before 29 February 2024 is 28 February 1959", alter: func(s *stage) {
+		rich(s)
+		s.subject = "P-0009"
+		onDay(s)
+		s.query.AsOf, s.header.AsOf, s.query.MaxAgeSeconds = "2024-02-29", "2024-02-29", 0
+		alter(s, atEpoch1, func(e *entry.DatasetEpoch) { e.Time = "2024-02-29T23:59:59Z" })
+		granting(func(t *entry.Terms) { t.AsOfFrom = "2024-02-29" })(s)
+	}},
+	{name: "valid-group-again", about: "a second entry of the group's version is void", log: true, alter: func(s *stage) {
+		asGroup(s)
+		append1(s, entry.GroupDefine{Group: "partners", Version: 1, Members: []string{benefits}, Time: vectorTime(vectorNow)})
+	}},
 	{name: "valid-group", about: "asked as one of a group", log: true, alter: asGroup},
 	{name: "valid-rerandomised", about: "another proof of the same statement, made from the first one's points by anybody", alter: func(s *stage) {
 		s.onProof = func(p []byte) []byte { return rerandomised(p) }
@@ -91,7 +105,9 @@ var validEdges = []vector{
 		q.Case = "<a href=\"x\">&amp;</a> \\ / \t\n\r\b\f\x1b\x7f \u00e9e\u0301 \u2028\u2029 \ufeff 漢字 \U0001f600"
 	})},
 	{name: "valid-body-spelling", about: "query, header and promise in other spellings than the canonical one: they are signed as they stand", alter: func(s *stage) {
-		s.onQuery = func(body string) string { return spelled(s.replace(body, `"v":1,`, ``), `"v":1`) }
+		s.onQuery = func(body string) string {
+			return spelled(s.replace(s.replace(body, `"v":1,`, ``), `B-2026/17`, `B-2026\/17 \ud83d\uDE00`), `"v":1`)
+		}
 		s.headerBody = func(body string) string {
 			return spelled(s.replace(body, `"v":1,`, ``), `"next":null,"group":null,"v":1`)
 		}
@@ -150,6 +166,15 @@ var validChains = []vector{
 		all[0].Until = vectorTime(vectorNow.Add(time.Second))
 		s.succeed(network.Change{Circuits: &all}, s.ended(atBatch))
 		s.config = made
+	}},
+	{name: "valid-log-that-ended", about: "the holder's log ended with the receipt's batch, by a later version", alter: func(s *stage) {
+		s.logged = true
+		s.onBundle = func(*bundle.Bundle) {
+			made, origin := s.config, s.header.Origin
+			ended := s.entries
+			secondLog(s, ended)
+			s.config, s.header.Origin = made, origin
+		}
 	}},
 	{name: "valid-second-log", about: "the holder's log is the second generation; the first one is fenced", log: true, alter: func(s *stage) {
 		secondLog(s, s.entries[:atPolicy])
