@@ -39,6 +39,7 @@ func (g *Gateway) keyringOptions(f config.Folder) keyring.Options {
 // loadCircuits loads the keys of the circuits that the network names, and refuses those that must not be relied on.
 func (g *Gateway) loadCircuits(ctx context.Context, o Options) error {
 	g.trust = g.keyringOptions(o.Folder)
+	g.files = g.trust.Files()
 	from := g.trust
 	from.Keys, from.Progress = o.Circuits, o.Progress
 	var err error
@@ -54,6 +55,35 @@ func (g *Gateway) loadCircuits(ctx context.Context, o Options) error {
 	g.pools = make(map[string]*prover.Pool)
 	for _, k := range g.ring.Keys {
 		g.pools[k.Metadata().CircuitID] = prover.NewPool(k, g.settings.Prover.Workers, g.settings.Prover.Queue)
+	}
+	return nil
+}
+
+// errKeysCame says that the folder has keys that the gateway can use and lacked: it opens again with them.
+var errKeysCame = errors.New("keys of a circuit have come")
+
+// awaitKeys looks each beat whether keys have come of a circuit that the network names, as when this member verifies a ceremony after the
+// others agreed on its circuit. Keys that must not be relied on are reported once, and the gateway goes on without them.
+func (g *Gateway) awaitKeys(ctx context.Context) error {
+	seen := g.files
+	for len(g.ring.Missing) > 0 {
+		pause(ctx, time.Duration(g.network.BeatSeconds)*time.Second)
+		if ctx.Err() != nil {
+			return nil
+		}
+		now := g.trust.Files()
+		if now == seen {
+			continue
+		}
+		seen = now
+		from := g.trust
+		from.Keys = g.ring.Keys
+		ring, err := keyring.Load(ctx, from)
+		if err != nil {
+			g.log.Warn("keys that have come are not used", logkey.Error, err)
+		} else if len(ring.Proofs) > len(g.ring.Proofs) {
+			return errKeysCame
+		}
 	}
 	return nil
 }

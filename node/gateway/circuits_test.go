@@ -128,6 +128,11 @@ func TestCeremonysCircuitComesIntoForce(t *testing.T) {
 		w.eventually(m+" goes on", func() bool { return g[m].version(t) == 2 })
 	}
 	w.answersUnder(g, k)
+	w.verified(tax, v) // later than the others
+	w.eventually("the keys are taken up", func() bool {
+		var s api.Status
+		return g[tax].Get(t.Context(), "/v1/status", &s) == nil && s.Ready && s.Circuit == k.ID
+	})
 }
 
 // answersUnder checks that the requester is answered under a circuit from a ceremony, and that a member without its keys says so.

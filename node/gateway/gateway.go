@@ -69,6 +69,7 @@ type Gateway struct {
 	keys     config.Keys
 	ring     *keyring.Ring
 	trust    keyring.Options
+	files    string // what the key folder held before ring was loaded
 
 	ledger     *ledger.Store
 	datasets   *dataset.Store
@@ -292,6 +293,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 	})
 	loops.Go(func() { g.publishing(behind) })
+	loops.Go(func() {
+		if err := g.awaitKeys(behind); err != nil {
+			stop(err)
+		}
+	})
 	loops.Go(func() { g.follow(behind) })
 	loops.Go(func() { g.decideCases(behind) })
 	loops.Go(func() { g.oversee(behind) })

@@ -10,7 +10,7 @@ import (
 
 // Serve opens a gateway and runs it until ctx ends or it must stop. A gateway lives for one version of the network
 // configuration: when the next is in force, everything is closed and opened again with it, connections to removed members
-// among the rest. The circuits' keys stay loaded.
+// among the rest. So it is when keys have come of a circuit that the configuration names. The circuits' keys stay loaded.
 func Serve(ctx context.Context, o Options) error {
 	for {
 		g, err := Open(ctx, o)
@@ -21,6 +21,10 @@ func Serve(ctx context.Context, o Options) error {
 			logkey.Configuration, g.network.Version)
 		o.Circuits = g.ring.Keys
 		err = errors.Join(g.Run(ctx), g.Close())
+		if errors.Is(err, errKeysCame) && ctx.Err() == nil {
+			g.log.Info("keys of a circuit have come", logkey.Configuration, g.network.Version)
+			continue
+		}
 		if !errors.Is(err, ledger.ErrSuperseded) || ctx.Err() != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/grille-gateway/grille/exchange/bundle"
 	"github.com/grille-gateway/grille/ledger/network"
@@ -235,6 +236,20 @@ func (o Options) refuse(code string, c network.Circuit, why string) error {
 		next = "do not use them: tell the other members, end the circuit with `grille network change --until`, and hold another ceremony"
 	}
 	return &Refusal{Code: code, Circuit: c.ID, Why: why, Next: next}
+}
+
+// Files tells states of the key folder apart, as far as the circuits go that the configuration names: a gateway that lacks keys looks now
+// and then whether some have come.
+func (o Options) Files() string {
+	var b strings.Builder
+	for _, c := range o.Config.Circuits {
+		for _, name := range []string{"metadata.json", "verifying.key", "verified.json"} {
+			if info, err := os.Stat(filepath.Join(o.Dir, c.ID, name)); err == nil {
+				fmt.Fprintf(&b, "%s/%s %d %d\n", c.ID, name, info.Size(), info.ModTime().UnixNano())
+			}
+		}
+	}
+	return b.String()
 }
 
 // Noted returns what this gateway verified, or relies on in a demo: the circuits that it can publish the keys of, whether the configuration
