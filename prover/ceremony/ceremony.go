@@ -15,6 +15,10 @@ import (
 // that is none, with any error. It is public and follows from the ledger; soundness does not rest on it.
 type Beacon func(evidence []byte, after time.Time) ([]byte, error)
 
+// ErrDamaged means that the coordinator's own folder no longer holds what was accepted: nobody's contribution is to blame. Put the
+// payload back that the message names (members who copied the transcript have it), or open another ceremony.
+var ErrDamaged = errors.New("the ceremony's folder is damaged")
+
 // A Ceremony is the coordinator's: it keeps the folder, verifies each contribution once as it comes, and goes on from the last accepted
 // state. Whatever is refused leaves it as it was. Safe for concurrent use; what changes it happens one after another.
 //
@@ -111,7 +115,8 @@ func (c *Ceremony) Payload(digest string) ([]byte, error) {
 	return c.folder.Payload(digest, c.circuit.maxPayload())
 }
 
-// Task returns what the member whose turn it is needs. The error is a *Refused with ReasonTurn when nobody's contribution is awaited.
+// Task returns what the member whose turn it is needs. The error is a *Refused with ReasonTurn when nobody's contribution is awaited,
+// ErrDamaged, or the disk's.
 func (c *Ceremony) Task() (*Task, error) {
 	t := c.Transcript()
 	turn := t.Turn()
@@ -121,7 +126,7 @@ func (c *Ceremony) Task() (*Task, error) {
 	task := &Task{Transcript: t}
 	if turn.Base != "" {
 		var err error
-		if task.Base, err = c.Payload(turn.Base); err != nil {
+		if task.Base, err = c.own(turn.Base); err != nil {
 			return nil, err
 		}
 	}
@@ -129,7 +134,8 @@ func (c *Ceremony) Task() (*Task, error) {
 }
 
 // Add verifies a contribution and appends it. It takes some seconds for the statement. On a *Refused error the ceremony is as it was:
-// the coordinator passes the member over with its reason, or lets it try again.
+// the coordinator passes the member over with its reason, or lets it try again. Other errors are not the member's: ErrDamaged, the
+// context's, or the disk's.
 func (c *Ceremony) Add(ctx context.Context, con *Contribution, progress func(stage string)) error {
 	c.working.Lock()
 	defer c.working.Unlock()
@@ -222,10 +228,29 @@ func (c *Ceremony) last(progress func(string)) (*state, error) {
 		return s, err
 	}
 	tell(progress, "reading the last accepted state")
-	payload, err := c.Payload(turn.Base)
+	var err error
+	c.state, err = c.accepted(turn.Phase, turn.Base)
+	return c.state, err
+}
+
+// accepted reads a state that was accepted. The error is ErrDamaged or the disk's, and never a *Refused, which would be a member's.
+func (c *Ceremony) accepted(phase int, digest string) (*state, error) {
+	payload, err := c.own(digest)
 	if err != nil {
 		return nil, err
 	}
-	c.state, err = c.circuit.read(turn.Phase, payload)
-	return c.state, err
+	s, err := c.circuit.read(phase, payload)
+	if err != nil {
+		return nil, fmt.Errorf("%w: payload %s: %v", ErrDamaged, digest, err)
+	}
+	return s, nil
+}
+
+// own reads a payload that was accepted.
+func (c *Ceremony) own(digest string) ([]byte, error) {
+	payload, err := c.Payload(digest)
+	if refused := (*Refused)(nil); errors.As(err, &refused) || errors.Is(err, ErrNoPayload) {
+		return nil, fmt.Errorf("%w: payload %s: %v", ErrDamaged, digest, err)
+	}
+	return payload, err
 }

@@ -15,7 +15,7 @@ import (
 
 // Seal ends the phase that is closed with its beacon. After phase 1 it opens phase 2, which takes half a minute for the statement, and
 // returns no result. After phase 2 it returns the keys. The error is a *Refused: ReasonTurn when no phase is closed, ReasonTime before
-// the announced time, ReasonBeacon when beacon refuses the evidence; or the context's, or the disk's. On any error the ceremony is as
+// the announced time, ReasonBeacon when beacon refuses the evidence; or ErrDamaged, the context's, or the disk's. On any error the ceremony is as
 // it was.
 func (c *Ceremony) Seal(ctx context.Context, evidence []byte, at time.Time, beacon Beacon, progress func(stage string)) (*Result, error) {
 	c.working.Lock()
@@ -110,11 +110,7 @@ func (c *Ceremony) reopen(ctx context.Context, progress func(string)) error {
 	}
 	t := c.Transcript()
 	tell(progress, "reading the last state of phase 1")
-	payload, err := c.Payload(t.phases[0].base)
-	if err != nil {
-		return err
-	}
-	last, err := c.circuit.read(1, payload)
+	last, err := c.accepted(1, t.phases[0].base)
 	if err != nil {
 		return err
 	}
@@ -127,7 +123,7 @@ func (c *Ceremony) reopen(ctx context.Context, progress func(string)) error {
 		return err
 	}
 	if srs.begin.hex() != t.phases[0].seal.Opens {
-		return refuse(ReasonBase, "phase 1 gives another state to begin phase 2 with than its seal says")
+		return fmt.Errorf("%w: phase 1 gives another state to begin phase 2 with than its seal says", ErrDamaged)
 	}
 	c.commons, c.evals = srs.commons, srs.evals
 	return nil
