@@ -95,53 +95,26 @@ func (v *verification) checkBeacon(phase int) ([]byte, error) {
 	return value, nil
 }
 
-// decoded is a payload on its way.
-type decoded struct {
-	state *state
-	err   error
-}
-
-// contributions verifies those of a phase one after another, and returns the last state. Reading, which checks the subgroup of every
-// point, takes longer than the rest, and so the payloads that follow are read meanwhile, one for each processor.
+// contributions verifies those of a phase one after another, and returns the last state.
 func (v *verification) contributions(phase int, before *state) (*state, error) {
-	var steps []Step
-	for _, s := range v.transcript.steps {
-		if s.Kind == StepContribution && s.Phase == phase {
-			steps = append(steps, s)
+	q := &queue{v: v}
+	defer q.drain()
+	for i := range v.transcript.steps {
+		if s := &v.transcript.steps[i]; s.Kind == StepContribution && s.Phase == phase {
+			q.steps = append(q.steps, s)
 		}
 	}
-	ahead := min(len(steps), runtime.GOMAXPROCS(0))
-	coming := make([]chan decoded, len(steps))
-	started := 0
-	start := func() {
-		if started < len(steps) {
-			coming[started] = make(chan decoded, 1)
-			go v.read(&steps[started], coming[started])
-			started++
-		}
-	}
-	defer func() { // nothing of this outlives the call
-		for _, ch := range coming[:started] {
-			if ch != nil {
-				<-ch
-			}
-		}
-	}()
-	for range ahead {
-		start()
-	}
-	for i, s := range steps {
-		tell(v.progress, fmt.Sprintf("verifying the contribution of %s to phase %d (%d of %d)", s.Member, phase, i+1, len(steps)))
-		d := <-coming[i]
-		coming[i] = nil
-		start()
+	l := v.circuit.layout(phase)
+	for i, s := range q.steps {
+		tell(v.progress, fmt.Sprintf("verifying the contribution of %s to phase %d (%d of %d)", s.Member, phase, i+1, len(q.steps)))
+		d := q.next()
 		if d.err != nil {
 			return nil, d.err
 		}
 		if err := v.ctx.Err(); err != nil {
 			return nil, err
 		}
-		if err := d.state.buildsOn(before, v.circuit.layout(phase)); err != nil {
+		if err := d.state.buildsOn(before, l); err != nil {
 			return nil, err
 		}
 		if err := before.verify(d.state); err != nil {
@@ -150,6 +123,41 @@ func (v *verification) contributions(phase int, before *state) (*state, error) {
 		before = d.state
 	}
 	return before, nil
+}
+
+// A queue reads the payloads of steps in their order. Reading, which checks the subgroup of every point, takes longer than verifying
+// and one processor, and so as many are read at once as there are processors.
+type queue struct {
+	v      *verification
+	steps  []*Step
+	coming []chan decoded // of those that were begun; taken ones are nil
+	taken  int
+}
+
+// decoded is a payload that was read.
+type decoded struct {
+	state *state
+	err   error
+}
+
+// next returns the next payload.
+func (q *queue) next() decoded {
+	for len(q.coming) < min(len(q.steps), q.taken+runtime.GOMAXPROCS(0)) {
+		out := make(chan decoded, 1)
+		go q.v.read(q.steps[len(q.coming)], out)
+		q.coming = append(q.coming, out)
+	}
+	d := <-q.coming[q.taken]
+	q.coming[q.taken] = nil
+	q.taken++
+	return d
+}
+
+// drain waits for those that were begun and not taken: nothing outlives a verification.
+func (q *queue) drain() {
+	for _, out := range q.coming[q.taken:] {
+		<-out
+	}
 }
 
 // read fetches and decodes the payload of a step.
