@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process, { stdout } from "node:process";
 import { parseArgs } from "node:util";
-import { base64, bigEndian, concat, hex, utf8, utf8Text } from "../src/bytes.js";
+import { base64, bigEndian, concat, equalBytes, hex, utf8, utf8Text } from "../src/bytes.js";
 import { type Bundle, decodeBundle, encodeBundle } from "../src/bundle.js";
 import { EntryError, approvalMessage, decodeEntry } from "../src/entry.js";
 import { element } from "../src/field.js";
@@ -14,6 +14,7 @@ import { sha256 } from "../src/hash.js";
 import { ConfigurationError, Refused, readChain, verify } from "../src/index.js";
 import { ProgramError, layout } from "../src/program.js";
 import { parseTemplate, programAt } from "../src/template.js";
+import { type Random, parts, resigned } from "./resign.js";
 import { type Vector, bytesOf, repository, trustOf, vectorFolder, vectors } from "./files.js";
 
 interface Case {
@@ -34,7 +35,6 @@ function generator(seed: number): (n: number) => number {
     return (x >>> 0) % n;
   };
 }
-type Random = (n: number) => number;
 
 const alphabet = utf8(`{}[]",:\\0159aeE+-. ntfuZ_/=é`);
 
@@ -80,6 +80,29 @@ function splices(of: Vector[], random: Random): Case[] {
       if (utf8Text(data) !== encodeBundle(b)) out.push({ kind: "bundle", about: `${of[i]!.name} with ${part} of ${of[j]!.name}`, data, with: of[i]! });
     }
   });
+  return out;
+}
+
+/** Bundles that are changed and signed again. What is not changed must still verify, or the keys are not those of the vectors. */
+function signedCases(valid: Vector[], count: number, random: Random): Case[] {
+  const usable = valid.filter((v) => {
+    try {
+      const again = resigned(decodeBundle(bytesOf(join(vectorFolder, v.bundle))), "times", () => 0); // moves no time: there is no signature 0 of a mirror
+      return again !== undefined && verify(again, trustOf(v)).verdict !== undefined;
+    } catch (e) {
+      if (e instanceof Refused) return false; // keys of later generations, or entries that are approved
+      throw e;
+    }
+  });
+  if (usable.length < 20) throw new Error(`only ${usable.length} vectors can be signed again`);
+  const out: Case[] = [];
+  for (let n = 0; out.length < count; n++) {
+    const v = usable[random(usable.length)]!;
+    const what = parts[n % parts.length]!;
+    const original = bytesOf(join(vectorFolder, v.bundle));
+    const data = resigned(decodeBundle(original), what, random);
+    if (data && !equalBytes(data, original)) out.push({ kind: "bundle", about: `${v.name}, ${what} ${n}`, data, with: v });
+  }
   return out;
 }
 
@@ -171,10 +194,10 @@ function go(cases: Case[]): string[] {
 }
 
 function main(): number {
-  const { values } = parseArgs({ options: { seed: { type: "string", default: "1" }, bundles: { type: "string", default: "300" }, parts: { type: "string", default: "800" } } });
+  const { values } = parseArgs({ options: { seed: { type: "string", default: "1" }, bundles: { type: "string", default: "200" }, signed: { type: "string", default: "500" }, parts: { type: "string", default: "600" } } });
   const random = generator(Number(values.seed));
   const valid = vectors().filter((v) => v.expect.report && !v.log);
-  const cases = [...bundleCases(valid, Number(values.bundles), random), ...partCases(valid, Number(values.parts), random)];
+  const cases = [...bundleCases(valid, Number(values.bundles), random), ...signedCases(valid, Number(values.signed), random), ...partCases(valid, Number(values.parts), random)];
   const want = go(cases);
   if (want.length !== cases.length) throw new Error(`${want.length} answers for ${cases.length} inputs`);
   const seen = new Map<string, number>();
