@@ -56,6 +56,7 @@ export class VerifyingKey {
     const beta = pointOf(() => readG2(next(g2Bytes)));
     this.gammaNegated = pointOf(() => readG2(next(g2Bytes))).negate();
     this.deltaNegated = pointOf(() => readG2(next(g2Bytes))).negate();
+    if (this.deltaNegated.equals(this.gammaNegated)) throw new KeyError("delta is gamma: (alpha, beta, -sum) would prove anything");
     this.points = data.slice(at);
     this.alphaBeta = bls12_381.pairing(alpha, beta);
   }

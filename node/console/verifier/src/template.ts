@@ -51,7 +51,7 @@ export function programAt(t: Template, asOf: string): Program {
 }
 
 /** The day number of a date so many calendar years before: 29 February of a year without one is the 28th. */
-function daysBefore(d: { year: number; month: number; day: number }, years: number): number {
+export function daysBefore(d: { year: number; month: number; day: number }, years: number): number {
   const y = d.year - years;
   const leap = y % 4 === 0 && (y % 100 !== 0 || y % 400 === 0);
   return dayNumber(y, d.month, d.month === 2 && d.day === 29 && !leap ? 28 : d.day);
