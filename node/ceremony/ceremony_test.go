@@ -10,7 +10,8 @@ import (
 
 // A ceremony of four, all there: everybody contributes to both phases by one command, and each verifies the whole by itself.
 func TestCeremony(t *testing.T) {
-	w := newWorld(t, network.ModeProduction, benefits, civil, health, tax)
+	t.Parallel()
+	w := newWorld(t, network.ModeProduction)
 	w.start(benefits, civil, health, tax)
 	id := w.open(civil, api.CeremonyOpening{TurnSeconds: 60})
 	w.contribute(id, tax, civil, benefits, health) // in any order

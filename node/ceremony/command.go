@@ -67,8 +67,26 @@ func (s *Service) OpenCeremony(ctx context.Context, want api.CeremonyOpening) (*
 	if err != nil {
 		return nil, problemOf(err)
 	}
-	p, _ := c.look(s.o.Member, false)
+	p, err := c.begun(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return s.describe(c.ceremony.Transcript(), &p, nil), nil
+}
+
+// begun waits for the loop to say whose turn it is.
+func (c *coordinator) begun(ctx context.Context) (position, error) {
+	for {
+		p, changed := c.look(c.o.Member, false)
+		if p.State != "" {
+			return p, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return position{}, ctx.Err()
+		}
+	}
 }
 
 // membersOf are those who may contribute, in the order of their turns; nil: all members of the network.
@@ -327,6 +345,9 @@ func (s *Service) SubmitContribution(ctx context.Context, r io.Reader) (*api.Cer
 	var step rules.Step
 	if err := json.Unmarshal([]byte(made.Step.Body), &step); err != nil {
 		return nil, api.NewProblem(http.StatusUnprocessableEntity, codeShape, "the file holds no contribution")
+	}
+	if step.Member != s.o.Member {
+		return nil, api.NewProblem(http.StatusConflict, codeState, "the contribution is another member's: submit it at that member's gateway")
 	}
 	k, err := s.pick(ctx, step.Ceremony, func(known) bool { return true })
 	if err != nil {

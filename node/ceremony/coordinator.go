@@ -249,7 +249,7 @@ func (c *coordinator) incoming() string { return filepath.Join(c.dir, "incoming"
 func (c *coordinator) verify(ctx context.Context, a *arrived) error {
 	c.tell(stateChecking, a.member, time.Time{}, "")
 	began := c.o.Now()
-	err := c.ceremony.Add(ctx, a.contribution, nil)
+	err := c.add(ctx, a)
 	var refused *rules.Refused
 	switch {
 	case err == nil:
@@ -265,6 +265,17 @@ func (c *coordinator) verify(ctx context.Context, a *arrived) error {
 	}
 	c.outcome(a.member, handedRefused, refused.Reason)
 	return c.stepped(nil)
+}
+
+// add verifies a contribution. One of another length than all have was not taken in, and is refused for its step.
+func (c *coordinator) add(ctx context.Context, a *arrived) error {
+	if a.contribution.Payload != nil {
+		return c.ceremony.Add(ctx, a.contribution, nil)
+	}
+	if _, err := c.ceremony.Transcript().With(a.contribution.Step); err != nil {
+		return err
+	}
+	return &rules.Refused{Reason: rules.ReasonLength, Err: errors.New("it is not as long as a contribution")}
 }
 
 // outcome notes what became of a member's last contribution.

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/grille-gateway/grille/node/logkey"
 	"github.com/grille-gateway/grille/node/peer"
+	"github.com/grille-gateway/grille/prover"
 	rules "github.com/grille-gateway/grille/prover/ceremony"
 )
 
@@ -68,7 +70,12 @@ func (s *Service) start(name string, want *task, run func(ctx context.Context, t
 
 // contribute makes this member's contributions to the given phases when its turns come.
 func (s *Service) contribute(ctx context.Context, t *task, coordinator, name string, phases []int) error {
+	ctx, stop := context.WithCancel(ctx)
+	var staying sync.WaitGroup
+	staying.Go(func() { s.stay(ctx, coordinator, name) })
+	defer func() { stop(); staying.Wait() }()
 	var seen uint64
+	var checked *rules.Follower
 	for {
 		p, err := s.askFor(ctx, coordinator, question{Version: 1, Ceremony: name, There: true, Seen: seen, Wait: maxWait})
 		if err != nil {
@@ -82,6 +89,9 @@ func (s *Service) contribute(ctx context.Context, t *task, coordinator, name str
 		left := s.left(transcript, phases)
 		if len(left) == 0 {
 			return nil
+		}
+		if checked, err = s.follow(ctx, t, checked, coordinator, transcript); err != nil {
+			return fmt.Errorf("the transcript so far does not verify, and is not contributed to: %w", err)
 		}
 		turn := transcript.Turn()
 		switch {
@@ -98,6 +108,34 @@ func (s *Service) contribute(ctx context.Context, t *task, coordinator, name str
 			t.told(fmt.Sprintf("phase %d: waiting (%s)", turn.Phase, p.State))
 		}
 	}
+}
+
+// stay tells the coordinator that this member is there, also while it verifies or contributes.
+func (s *Service) stay(ctx context.Context, coordinator, name string) {
+	for pause(ctx, maxWait*time.Second) {
+		_, _ = s.ask(ctx, Caller(s.call), coordinator, question{Version: 1, Ceremony: name, There: true}) // asked again by who needs the answer
+	}
+}
+
+// follow verifies what was done since it was called last, so that in its turn a member has only the last contribution left to verify. In a
+// demo one process verifies for all.
+func (s *Service) follow(ctx context.Context, t *task, f *rules.Follower, coordinator string, transcript *rules.Transcript) (*rules.Follower, error) {
+	if transcript.Opening().Kind == prover.KindDemo {
+		return nil, nil
+	}
+	if f == nil {
+		circuit, err := s.circuit()
+		if err != nil {
+			return nil, err
+		}
+		if f, err = circuit.Follow(); err != nil {
+			return nil, err
+		}
+	}
+	err := f.Advance(ctx, transcript, func(p rules.PayloadRef) ([]byte, error) {
+		return s.payload(ctx, t, coordinator, transcript.Ceremony(), p.Digest, p.Size)
+	}, s.o.beacon, t.told)
+	return f, err
 }
 
 // left are the phases that this member has not contributed to.

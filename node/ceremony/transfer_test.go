@@ -14,10 +14,9 @@ import (
 	"github.com/grille-gateway/grille/node/peer"
 )
 
-func quickly(t *testing.T) {
-	before := retryAfter
+func TestMain(m *testing.M) {
 	retryAfter = time.Millisecond
-	t.Cleanup(func() { retryAfter = before })
+	os.Exit(m.Run())
 }
 
 // bytesOf are n bytes that are not all alike.
@@ -45,7 +44,6 @@ func fine(_ int, reply []byte) ([]byte, error) { return reply, nil }
 
 // A download that is cut off goes on where it was, in a later process, too.
 func TestDownloadGoesOn(t *testing.T) {
-	quickly(t)
 	data, dir := bytesOf(3*MaxPart+7), t.TempDir()
 	name := digest(sha256.Sum256(data))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -81,7 +79,6 @@ func TestDownloadGoesOn(t *testing.T) {
 
 // What a member sends in place of what it was asked for is not used, is not kept, and the next attempt begins anew.
 func TestDownloadOfSomethingElse(t *testing.T) {
-	quickly(t)
 	data := bytesOf(MaxPart + 100)
 	name := digest(sha256.Sum256(data))
 	for _, c := range []struct {
@@ -121,7 +118,6 @@ func TestDownloadOfSomethingElse(t *testing.T) {
 
 // An upload goes on where the coordinator is, whatever got lost on the way.
 func TestUploadGoesOn(t *testing.T) {
-	quickly(t)
 	data, dir := bytesOf(2*MaxPart+3), t.TempDir()
 	name := digest(sha256.Sum256(data))
 	calls := 0

@@ -65,11 +65,13 @@ type world struct {
 	mu      sync.Mutex // guards what follows
 	members map[string]*member
 	lose    func(from, to string, kind peer.Kind) bool // a call that gets lost, before it arrives
+	silent  map[string]bool                            // whose log shows no new heads
 	size    int64                                      // of all logs
 }
 
 type member struct {
 	*Service
+	life   context.Context // while it runs
 	stop   context.CancelFunc
 	done   chan struct{}
 	result *rules.Result // of the ceremony whose keys it stored
@@ -92,9 +94,9 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-func newWorld(t *testing.T, mode string, names ...string) *world {
+func newWorld(t *testing.T, mode string) *world {
 	t.Helper()
-	quickly(t)
+	names := []string{benefits, civil, health, tax}
 	var cards []network.Card
 	for i, name := range names {
 		cards = append(cards, keysOf.Card(t, instance, keysOf.Member(instance, name, fmt.Sprintf("127.0.0.1:%d", i+1), true)))
@@ -135,10 +137,9 @@ func (w *world) start(names ...string) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		var ctx context.Context
-		ctx, m.stop = context.WithCancel(context.Background())
+		m.life, m.stop = context.WithCancel(context.Background())
 		m.Service = s
-		go func() { defer close(m.done); s.Run(ctx) }()
+		go func() { defer close(m.done); s.Run(m.life) }()
 		w.eventually(name+" runs", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.ctx != nil })
 		w.mu.Lock()
 		w.members[name] = m
@@ -181,8 +182,11 @@ func (w *world) at(name string) *member {
 // call carries a request as the transport does: bounded, and with refusals as codes.
 func (w *world) call(ctx context.Context, from, to string, kind peer.Kind, body []byte) ([]byte, error) {
 	w.mu.Lock()
-	m, lost := w.members[to], w.lose != nil && w.lose(from, to, kind)
+	m, lost, silent := w.members[to], w.lose != nil && w.lose(from, to, kind), w.silent[to]
 	w.mu.Unlock()
+	if kind == peer.KindFresh && !silent {
+		return w.head(to)
+	}
 	bound := peer.DefaultBounds()[kind]
 	if len(body) > bound.Request {
 		return nil, peer.ErrTooLarge
@@ -190,12 +194,14 @@ func (w *world) call(ctx context.Context, from, to string, kind peer.Kind, body 
 	if m == nil || lost {
 		return nil, fmt.Errorf("calling %s: %w", to, peer.ErrUnreachable)
 	}
-	if kind == peer.KindFresh {
-		return w.head(to)
-	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.life, cancel)() // connections end with the process
 	reply, err := m.Handle(ctx, from, kind, bytes.Clone(body))
 	var coded peer.Coded
 	switch {
+	case m.life.Err() != nil:
+		return nil, fmt.Errorf("calling %s: %w", to, peer.ErrUnreachable)
 	case errors.As(err, &coded):
 		return nil, &peer.RemoteError{Code: coded.Code(), Message: err.Error()}
 	case err != nil:
@@ -297,4 +303,12 @@ func (w *world) verifies(at, id string) *rules.Result {
 	}, nil)
 	w.check(err)
 	return result
+}
+
+// files are those of a member that a pattern names.
+func (w *world) files(name, pattern string) []string {
+	w.t.Helper()
+	found, err := filepath.Glob(w.path(name, pattern))
+	w.check(err)
+	return found
 }

@@ -267,7 +267,7 @@ func (a *app) follow(ctx context.Context, gateway *gatewayClient, c api.Ceremony
 func nextOf(c api.Ceremony) string {
 	switch {
 	case c.State == "done" && c.Here.Verified != "":
-		return "Next: when a quorum of the logs holds the keys, the network's proposer runs grille network change --ceremony"
+		return "Next: when a quorum of the logs holds the keys, the network's proposer runs grille network change --ceremony " + c.ID + " -f next.json"
 	case c.State == "done":
 		return "Next: grille ceremony verify"
 	}

@@ -23,6 +23,7 @@ import (
 //	exits CODE COMMAND ARGS...   the command ends with exactly that exit code
 //	ready DIR                    waits until the gateway in DIR can answer
 //	seen DIR PATTERN COMMAND...  repeats a command against DIR until its output holds PATTERN
+//	spoil IN KEY OUT             writes a contribution to a key ceremony without its proof of knowledge, signed again
 //
 // and in the environment $P1..$P8, free ports on loopback, $KEYS, a folder with the circuit's keys, and $CHAIN, a chain of
 // four versions of a network.
@@ -59,7 +60,7 @@ func TestScripts(t *testing.T) {
 			}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "ready": ready, "seen": seen},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "ready": ready, "seen": seen, "spoil": spoil},
 	})
 }
 
