@@ -4,7 +4,7 @@
 //
 //	go run .                  the whole, some minutes
 //	go run . -quick           fewer samples, under a minute: to see that it runs, not to quote
-//	go run . -only proof      one part: proof, batch, data, policy, ledger, gossip, claims, network, program, agreement, ceremony or verifier (after `make ts`)
+//	go run . -only proof      one part: proof, batch, data, policy, ledger, gossip, claims, network, program, agreement, ceremony, verifier (after `make ts`) or mutation
 //	go run . -o json          the same figures for a program
 //
 // Progress goes to standard error. Figures depend on what else the machine does: the load average is printed with them.
@@ -30,7 +30,8 @@ var parts = []struct {
 	name string
 	run  func(*bench, context.Context) error
 }{{"proof", (*bench).proof}, {"batch", (*bench).batch}, {"data", (*bench).data}, {"policy", (*bench).policy}, {"ledger", (*bench).ledger}, {"gossip", (*bench).gossip}, {"claims", (*bench).claims},
-	{"network", (*bench).network}, {"program", (*bench).program}, {"agreement", (*bench).agreement}, {"ceremony", (*bench).ceremony}, {"verifier", (*bench).verifier}}
+	{"network", (*bench).network}, {"program", (*bench).program}, {"agreement", (*bench).agreement}, {"ceremony", (*bench).ceremony}, {"verifier", (*bench).verifier},
+	{"mutation", (*bench).mutation}}
 
 // bench is one run.
 type bench struct {
@@ -75,7 +76,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	flags.SetOutput(log)
 	quick := flags.Bool("quick", false, "take few samples")
 	rows := flags.Int("rows", 100_000, "rows of the synthetic dataset")
-	only := flags.String("only", "", "parts to run, comma-separated: proof, batch, data, policy, ledger, gossip, claims, network, program, agreement, ceremony, verifier (default all but verifier; a quick run leaves ceremony out unless it is named)")
+	only := flags.String("only", "", "parts to run, comma-separated: proof, batch, data, policy, ledger, gossip, claims, network, program, agreement, ceremony, verifier, mutation (default all but the last two; a quick run leaves ceremony out unless it is named)")
 	format := flags.String("o", "table", "table or json")
 	profile := flags.String("cpuprofile", "", "file for a processor profile of the run (go tool pprof)")
 	dir := flags.String("dir", "", "folder to work in, on the disk to measure (default: the system's temporary folder)")
@@ -148,8 +149,8 @@ func choose(only string, quick bool) ([]string, error) {
 	for _, p := range parts {
 		all = append(all, p.name)
 	}
-	if only == "" { // the verifier needs more than Go, and a ceremony takes minutes, however few samples
-		return slices.DeleteFunc(all, func(name string) bool { return name == "verifier" || quick && name == "ceremony" }), nil
+	if only == "" { // the verifier needs more than Go, a ceremony takes minutes, however few samples, and mutants are no measurement
+		return slices.DeleteFunc(all, func(name string) bool { return name == "verifier" || name == "mutation" || quick && name == "ceremony" }), nil
 	}
 	for name := range strings.SplitSeq(only, ",") {
 		if !slices.Contains(all, name) {

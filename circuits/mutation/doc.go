@@ -12,5 +12,6 @@
 //	go run ./circuits/mutation            the table; exits with 1 if a mutant survives
 //	go run ./circuits/mutation -only tag  mutants whose group, place or text has this in it
 //	go run ./circuits/mutation -every 9   every ninth mutant: a sample
+//	go run ./circuits/mutation -json      how many there are and how many were caught
 //	go run ./circuits/mutation -list      the mutants, without running them
 package main

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -15,12 +18,13 @@ import (
 func main() {
 	only := flag.String("only", "", "run the mutants whose group, place or text has this in it")
 	every := flag.Int("every", 1, "run every nth mutant")
+	asJSON := flag.Bool("json", false, "print how many there are and how many were caught, for a program")
 	list := flag.Bool("list", false, "list the mutants and run none")
 	dir := flag.String("dir", ".", "root of the module")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	survivors, err := run(ctx, *dir, *only, *every, *list)
+	survivors, err := run(ctx, *dir, *only, *every, *list, *asJSON)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutation:", err)
 		os.Exit(2)
@@ -30,23 +34,20 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, dir, only string, every int, list bool) (survivors int, err error) {
+func run(ctx context.Context, dir, only string, every int, list, asJSON bool) (survivors int, err error) {
+	if every < 1 {
+		return 0, errors.New("-every is 1 or more")
+	}
 	began := time.Now()
 	sources, mutants, err := plant(dir + "/circuits")
 	if err != nil {
 		return 0, err
 	}
-	planted := len(mutants)
 	mutants = slices.DeleteFunc(mutants, func(m mutant) bool {
 		return !strings.Contains(m.group+" "+m.place()+" "+m.change, only) || m.id%every != 0
 	})
-	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(out, "GROUP\tPLACE\tMUTANT\tCAUGHT BY")
 	if list {
-		for _, m := range mutants {
-			fmt.Fprintf(out, "%s\t%s\t%s\t\n", m.group, m.place(), m.change)
-		}
-		return 0, out.Flush()
+		return 0, table(os.Stdout, mutants, make([]string, len(mutants)))
 	}
 	b, err := build(ctx, dir, sources)
 	if err != nil {
@@ -60,20 +61,36 @@ func run(ctx context.Context, dir, only string, every int, list bool) (survivors
 	if err != nil {
 		return 0, err
 	}
-	for i, m := range mutants {
+	return report(os.Stdout, mutants, killers, time.Since(began).Round(time.Second), asJSON)
+}
+
+// report prints what caught each mutant, and returns how many nothing caught.
+func report(out io.Writer, mutants []mutant, killers []string, took time.Duration, asJSON bool) (survivors int, err error) {
+	for i := range killers {
 		if killers[i] == "" {
 			survivors++
 			killers[i] = "NOTHING"
 		}
-		fmt.Fprintf(out, "%s\t%s\t%s\t%s\n", m.group, m.place(), m.change, killers[i])
 	}
-	if err := out.Flush(); err != nil {
+	caught := len(mutants) - survivors
+	if asJSON {
+		return survivors, json.NewEncoder(out).Encode(map[string]any{"mutants": len(mutants), "caught": caught, "seconds": took.Seconds()})
+	}
+	if err := table(out, mutants, killers); err != nil {
 		return survivors, err
 	}
-	fmt.Printf("\n%d mutants of %d, %d caught, %d survive, in %v. A test counts when it shows a wrong statement accepted or an honest one\n"+
-		"refused; the golden file, the circuit's id, size and shape do not.\n",
-		len(mutants), planted, len(mutants)-survivors, survivors, time.Since(began).Round(time.Second))
-	return survivors, nil
+	_, err = fmt.Fprintf(out, "\n%d mutants, %d caught, %d survive, in %v. A test counts when it shows a wrong statement accepted or an honest one\n"+
+		"refused; the golden file, the circuit's id, size and shape do not.\n", len(mutants), caught, survivors, took)
+	return survivors, err
+}
+
+func table(out io.Writer, mutants []mutant, killers []string) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "GROUP\tPLACE\tMUTANT\tCAUGHT BY")
+	for i, m := range mutants {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", m.group, m.place(), m.change, killers[i])
+	}
+	return w.Flush()
 }
 
 func (m mutant) place() string { return fmt.Sprintf("%s:%d", m.file, m.line) }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"go/parser"
 	"go/token"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // planted writes a package of one file and plants it.
@@ -131,5 +133,14 @@ func TestFirstFailure(t *testing.T) {
 		if got := firstFailure(out); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+}
+
+func TestSurvivorsAreReported(t *testing.T) {
+	mutants := []mutant{{group: "match", file: "membership.go", line: 26, change: "left out"}, {group: "match", file: "membership.go", line: 24}}
+	var out bytes.Buffer
+	survivors, err := report(&out, mutants, []string{"", "TestMatch"}, time.Second, false)
+	if err != nil || survivors != 1 || !strings.Contains(out.String(), "left out  NOTHING") || !strings.Contains(out.String(), "1 caught, 1 survive") {
+		t.Errorf("%d, %v:\n%s", survivors, err, &out)
 	}
 }

@@ -124,7 +124,11 @@ func firstFailure(out string) string {
 		return "the package does not start: " + shortened(line)
 	}
 	name := names[len(names)-1][1]
-	if said := reason.FindStringSubmatch(out); said != nil {
+	said := reason.FindStringSubmatch(out)
+	if said != nil && strings.Contains(said[1], "is not satisfied") {
+		return name + ": an honest statement is refused"
+	}
+	if said != nil {
 		return name + ": " + shortened(said[1])
 	}
 	return name
