@@ -194,7 +194,7 @@ function go(cases: Case[]): string[] {
 }
 
 function main(): number {
-  const { values } = parseArgs({ options: { seed: { type: "string", default: "1" }, bundles: { type: "string", default: "200" }, signed: { type: "string", default: "500" }, parts: { type: "string", default: "600" } } });
+  const { values } = parseArgs({ options: { seed: { type: "string", default: "1" }, bundles: { type: "string", default: "150" }, signed: { type: "string", default: "300" }, parts: { type: "string", default: "500" } } });
   const random = generator(Number(values.seed));
   const valid = vectors().filter((v) => v.expect.report && !v.log);
   const cases = [...bundleCases(valid, Number(values.bundles), random), ...signedCases(valid, Number(values.signed), random), ...partCases(valid, Number(values.parts), random)];
