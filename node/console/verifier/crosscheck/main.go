@@ -28,6 +28,8 @@ type input struct {
 	Network string   `json:"network"`
 	Keys    []string `json:"keys"`
 	As      string   `json:"as"`
+
+	Logs []*wholeLog `json:"logs"` // of a bundle that is verified with whole logs
 }
 
 func main() {
@@ -108,13 +110,20 @@ func (f *files) bundle(i *input) (string, error) {
 		}
 		v.Proofs = append(v.Proofs, f.keys[path])
 	}
+	if i.Logs != nil {
+		r, err := newReplica(i.Logs, chain)
+		if err != nil {
+			return "", err
+		}
+		v.Replica = r
+	}
 	report, err := v.Verify(i.Data)
 	if refused := (*bundle.Refused)(nil); errors.As(err, &refused) {
 		return refused.Code(), nil
 	} else if err != nil {
 		return "", err
 	}
-	return "verified " + report.Answer.String(), nil
+	return fmt.Sprintf("verified %s, %s, %s, %s", report.Answer, report.Currency, report.Receipt, report.Claim), nil
 }
 
 // read are the kinds that the verifier reads; of others it says nothing.

@@ -11,10 +11,10 @@ import { type Bundle, decodeBundle, encodeBundle } from "../src/bundle.js";
 import { EntryError, approvalMessage, decodeEntry } from "../src/entry.js";
 import { element } from "../src/field.js";
 import { sha256 } from "../src/hash.js";
-import { ConfigurationError, Refused, readChain, verify } from "../src/index.js";
+import { ConfigurationError, Refused, readChain, readLogs, verify } from "../src/index.js";
 import { ProgramError, layout } from "../src/program.js";
 import { parseTemplate, programAt } from "../src/template.js";
-import { type Random, parts, resigned } from "./resign.js";
+import { type Random, type WholeLog, parts, relogged, resigned } from "./resign.js";
 import { type Vector, bytesOf, repository, trustOf, vectorFolder, vectors } from "./files.js";
 
 interface Case {
@@ -22,6 +22,7 @@ interface Case {
   about: string;
   data: Uint8Array;
   with?: Vector;
+  logs?: WholeLog[];
   as?: string;
 }
 
@@ -106,6 +107,25 @@ function signedCases(valid: Vector[], count: number, random: Random): Case[] {
   return out;
 }
 
+/** Whole logs in which entries are changed, copied or moved, with bundles that stand on them. */
+function logCases(all: Vector[], count: number, random: Random): Case[] {
+  const usable = all.flatMap((v) => {
+    if (!v.log) return [];
+    const logs = (JSON.parse(utf8Text(bytesOf(join(vectorFolder, v.log)))!) as { logs: WholeLog[] }).logs;
+    const bundle = decodeBundle(bytesOf(join(vectorFolder, v.bundle)));
+    const same = relogged(bundle, logs, undefined);
+    return same && equalBytes(same.data, bytesOf(join(vectorFolder, v.bundle))) ? [{ v, logs, bundle }] : [];
+  });
+  if (usable.length < 10) throw new Error(`only ${usable.length} vectors with logs can be made again`);
+  const out: Case[] = [];
+  for (let n = 0; n < count; n++) {
+    const { v, logs, bundle } = usable[random(usable.length)]!;
+    const made = relogged(bundle, logs, random);
+    if (made) out.push({ kind: "bundle", about: `${v.name}, log ${n}`, data: made.data, with: v, logs: made.logs });
+  }
+  return out;
+}
+
 function bundleCases(valid: Vector[], count: number, random: Random): Case[] {
   const out = splices(valid, random);
   for (let n = 0; n < count; n++) {
@@ -164,8 +184,12 @@ function entryAnswer(raw: Uint8Array): string {
 function answer(c: Case): string {
   try {
     switch (c.kind) {
-      case "bundle":
-        return "verified " + verify(c.data, trustOf(c.with!)).answer;
+      case "bundle": {
+        const trust = trustOf({ ...c.with!, log: undefined });
+        if (c.logs) trust.replica = readLogs(utf8(JSON.stringify({ logs: c.logs })), trust.chain);
+        const r = verify(c.data, trust);
+        return `verified ${r.answer}, ${r.currency}, ${r.receipt}, ${r.claim ?? ""}`;
+      }
       case "entry":
         return entryAnswer(c.data);
       case "template": {
@@ -186,7 +210,7 @@ function answer(c: Case): string {
 function go(cases: Case[]): string[] {
   const file = (name: string) => join(vectorFolder, name);
   const input = cases
-    .map((c) => JSON.stringify({ kind: c.kind, data: base64(c.data), network: c.with ? file(c.with.network) : "", keys: (c.with?.keys ?? []).map(file), as: c.as ?? "" }))
+    .map((c) => JSON.stringify({ kind: c.kind, data: base64(c.data), network: c.with ? file(c.with.network) : "", keys: (c.with?.keys ?? []).map(file), as: c.as ?? "", logs: c.logs }))
     .join("\n");
   const run = spawnSync("go", ["run", "./node/console/verifier/crosscheck"], { cwd: repository, input, encoding: "utf8", maxBuffer: 1 << 28 });
   if (run.status !== 0) throw new Error(`running crosscheck: ${run.error?.message ?? run.stderr}`);
@@ -194,10 +218,10 @@ function go(cases: Case[]): string[] {
 }
 
 function main(): number {
-  const { values } = parseArgs({ options: { seed: { type: "string", default: "1" }, bundles: { type: "string", default: "150" }, signed: { type: "string", default: "300" }, parts: { type: "string", default: "500" } } });
+  const { values } = parseArgs({ options: { seed: { type: "string", default: "1" }, bundles: { type: "string", default: "150" }, signed: { type: "string", default: "300" }, logs: { type: "string", default: "200" }, parts: { type: "string", default: "500" } } });
   const random = generator(Number(values.seed));
   const valid = vectors().filter((v) => v.expect.report && !v.log);
-  const cases = [...bundleCases(valid, Number(values.bundles), random), ...signedCases(valid, Number(values.signed), random), ...partCases(valid, Number(values.parts), random)];
+  const cases = [...bundleCases(valid, Number(values.bundles), random), ...signedCases(valid, Number(values.signed), random), ...logCases(vectors(), Number(values.logs), random), ...partCases(valid, Number(values.parts), random)];
   const want = go(cases);
   if (want.length !== cases.length) throw new Error(`${want.length} answers for ${cases.length} inputs`);
   const seen = new Map<string, number>();

@@ -20,7 +20,7 @@ export interface Vector {
   bundle: string;
   network: string;
   keys: string[];
-  log?: string;
+  log?: string | undefined;
   expect: { reason?: string; report?: object };
 }
 

@@ -150,3 +150,56 @@ export function resigned(b: Bundle, what: "nothing" | Part, random: Random): Uin
 
 export const parts = ["query", "header", "entry", "times", "promise", "claimed", "receipt"] as const;
 type Part = (typeof parts)[number];
+
+export interface WholeLog {
+  origin: string;
+  entries: string[];
+}
+
+/**
+ * A bundle on the log of its header's origin, whose entries random changes; none are if it is undefined. All paths and heads are made anew. Undefined
+ * for a bundle whose log is not here, or not as long as its checkpoints say.
+ */
+export function relogged(b: Bundle, logs: WholeLog[], random: Random | undefined): { data: Uint8Array; logs: WholeLog[] } | undefined {
+  const header = JSON.parse(b.header.body) as Fields;
+  const log = logs.find((l) => l.origin === header["origin"]);
+  const heads = [b.checkpoint, ...(b.receipt ? [b.receipt.checkpoint] : []), ...(b.claim ? [b.claim.checkpoint] : [])];
+  if (!log || heads.some((h) => parseCheckpoint(h).tree.size > log.entries.length)) return undefined;
+  const entries = log.entries.slice();
+  for (let n = random ? 1 + random(2) : 0; n > 0; n--) changeLog(entries, new Set((b.entries ?? []).map((e) => e.index)), random!);
+  const at = (checkpoint: string) => {
+    const tree = new Tree(parseCheckpoint(checkpoint).tree.size, entries.map((body, index) => ({ index, body, path: [] })));
+    return { head: tree.head(checkpoint, () => 0), include: (e: Included) => tree.include({ ...e, body: entries[e.index] ?? e.body }) };
+  };
+  const main = at(b.checkpoint);
+  const out: Bundle = { ...b, checkpoint: main.head, entries: (b.entries ?? []).map(main.include) };
+  if (b.receipt) {
+    const { head, include } = at(b.receipt.checkpoint);
+    out.receipt = { ...b.receipt, checkpoint: head, batch: include(b.receipt.batch) };
+  }
+  if (b.claim) {
+    const { head, include } = at(b.claim.checkpoint);
+    out.claim = { ...b.claim, checkpoint: head, batch: include(b.claim.batch) };
+  }
+  return { data: utf8(encodeBundle(out)), logs: logs.map((l) => (l === log ? { ...log, entries } : l)) };
+}
+
+/** Puts another entry in the place of one: a copy of one that stands elsewhere, with a change or without, or one that ends something. */
+function changeLog(entries: string[], named: Set<number>, random: Random): void {
+  let i = random(entries.length);
+  for (let n = 0; named.has(i) && n < 6; n++) i = random(entries.length); // rarely one that the header names
+  const time = "2026-02-20T12:00:00Z";
+  const endings = [
+    { kind: "policy.retire", v: 1, policy: "aged", version: 1, reason: "", time },
+    { kind: "agreement.revoke", v: 1, accept: random(9), reason: "", time },
+    { kind: "scope.close", v: 1, scope: 8, reason: "", time },
+  ];
+  const source = entries[random(entries.length)]!;
+  const cut = source.indexOf('"v":1,') + 6;
+  entries[i] = [
+    () => source,
+    () => source.slice(0, cut) + changeText("{" + source.slice(cut), random).slice(1),
+    () => JSON.stringify(pick(endings, random)),
+    () => entries[i]!.slice(0, entries[i]!.indexOf('"v":1,') + 6) + changeText("{" + entries[i]!.slice(entries[i]!.indexOf('"v":1,') + 6), random).slice(1),
+  ][random(4)]!();
+}
