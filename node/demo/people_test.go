@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/grille-gateway/grille/node/api"
@@ -160,8 +161,8 @@ func isolated(args ...string) []string {
 	return append([]string{"unshare", "-n"}, args...)
 }
 
-// verifyWithoutNetwork runs `grille verify` on each file, each in a process of its own in a network namespace that has no interface up.
-// Without the right to make one the test fails, unless NETNS=0 says that this machine cannot.
+// verifyWithoutNetwork has `grille verify` check all files at once, and the first of them alone, each time in a process of its own in a
+// network namespace that has no interface up. Without the right to make one the test fails, unless NETNS=0 says that this machine cannot.
 func verifyWithoutNetwork(t *testing.T, n *Network, evidence []string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -175,14 +176,17 @@ func verifyWithoutNetwork(t *testing.T, n *Network, evidence []string) {
 	if os.Getenv("NETNS") == "0" {
 		t.Log("NOT RUN without a network: NETNS=0; the processes below could have used one")
 	}
-	for _, path := range evidence {
+	for _, files := range [][]string{evidence, evidence[:1]} {
 		ctx, cancel := context.WithTimeout(t.Context(), shutdown)
-		args := isolated(n.opts.Program, "verify", path, "--network", network, "--key", key)
-		out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput()
+		args := isolated(n.opts.Program, "verify", "--network", network, "--key", key)
+		out, err := exec.CommandContext(ctx, args[0], append(args[1:], files...)...).CombinedOutput()
 		cancel()
 		if err != nil {
 			t.Fatalf("grille verify: %v\n%s", err, out)
 		}
+		if said := fmt.Sprintf("%d of %d verified", len(files), len(files)); len(files) > 1 && !strings.Contains(string(out), said) {
+			t.Errorf("grille verify does not say that %s:\n%s", said, out)
+		}
 	}
-	t.Logf("%d bundles verified, each in a process without a network", len(evidence))
+	t.Logf("%d bundles verified in a process without a network", len(evidence))
 }
