@@ -180,6 +180,8 @@ var badOpenings = []vector{
 	{name: "opening-spelling", about: "a subject in another spelling than its scheme's, whose tag it is", alter: func(s *stage) {
 		s.opening, s.subject = true, "p-0001"
 	}},
+	{name: "opening-letters", about: "a subject with a small letter, whose tag it is", alter: func(s *stage) { letters(s, "STRASSé") }},
+	{name: "opening-not-nfc", about: "a subject in another normal form, whose tag it is", alter: func(s *stage) { letters(s, "STRASSE\u0301") }},
 	{name: "opening-pattern", about: "a subject that its scheme cannot have, whose tag it is", alter: func(s *stage) { s.opening, s.subject = true, "P-00010" }},
 	{name: "opening-scheme", about: "a dataset whose identifier scheme the configuration does not have", alter: func(s *stage) {
 		alter(s, atDeclare, func(e *entry.DatasetDeclare) { e.Scheme = "vehicle" })

@@ -334,6 +334,7 @@ func (u *units) keys(t *testing.T) {
 		{"gamma off the twist's subgroup", 212, hex.EncodeToString(outsideG2()), false},
 		{"K[0] and a point of small order, added up", 404, hex.EncodeToString(moved[:]), false},
 		{"K[3], of the context, at infinity: any context would do", 404 + 3*48, infinity[:96], false},
+		{"gamma for delta: anybody could prove anything", 308, hex.EncodeToString(good[212:308]), false},
 		{"the last K off the curve", len(good) - 48, "80" + strings.Repeat("00", 46) + "01", false},
 		{"delta with the order of the base field for a coordinate", 308, flagged(fieldOrder) + strings.Repeat("00", 48), false},
 	}

@@ -36,6 +36,9 @@ var validAnswers = []vector{
 	{name: "valid-disclosed-no-record", about: "columns are to be disclosed, and there is no record", alter: func(s *stage) { s.subject = "P-9999"; discloseAll(s) }},
 	{name: "valid-full-program", about: "a program that has all of its parts, near their limits", alter: func(s *stage) { programmed(fullProgram)(s); discloseAll(s) }},
 	{name: "valid-logged-and-opened", about: "with the receipt's path, and the opening of the tag", alter: func(s *stage) { s.logged, s.opening = true, true }},
+	{name: "valid-opening-letters", about: "a subject whose letters have no capital of one character (identifiers go to upper case letter by letter)", alter: func(s *stage) {
+		letters(s, "STRAßE-ŉ-Ǆ-É")
+	}},
 	{name: "valid-no-batch", about: "no receipts batch yet: that the entries were the newest is the holder's word", alter: func(s *stage) { s.header.Batch = nil }},
 	{name: "valid-old-batch", about: "the batch is older than the last one can be: it shows nothing", alter: func(s *stage) {
 		alter(s, atBatch, func(e *entry.ReceiptsBatch) { e.Beat -= 2 })
@@ -117,6 +120,19 @@ var validEdges = []vector{
 		body := s.body(s.entries[atEpoch])
 		s.entries[atEpoch] = s.replace(s.replace(body, `"dataset":"people"`, ` "dataset" : "\u0070eople"`), `"epoch":2,`, "\n\t\"epoch\":2 ,\r\n")
 	}},
+	{name: "valid-weak-key", about: "the requester's key is the neutral point in another encoding, under which anybody can sign: it is the network's to know", alter: func(s *stage) {
+		weak := append([]byte{1}, make([]byte, 31)...)
+		weak[31] = 0x80
+		s.config = s.configure(func(m *network.Member) {
+			if m.Name == benefits {
+				m.QueryKey = b64(weak)
+			}
+		})
+		ephemeral := vectorKeys.Key("ephemeral")
+		signedBy(func(*stage, []byte, []byte) string {
+			return b64(append(append([]byte(nil), ephemeral.Public().(ed25519.PublicKey)...), littleEndian(new(big.Int).Mod(scalar(ephemeral), order))...))
+		})(s)
+	}},
 	{name: "valid-times", about: "header time, cosignatures and expiry at the last second that is allowed", alter: func(s *stage) {
 		s.times[benefits], s.times[health] = vectorNow.Add(-5*time.Second), vectorNow.Add(30*time.Second)
 		s.header.Time = vectorTime(vectorNow.Add(35 * time.Second))
@@ -194,6 +210,15 @@ func claims(s *stage) {
 
 func discloseAll(s *stage) {
 	s.query.Disclose = []string{"birth_date", "code", "household", "income", "level", "married", "region", "town"}
+}
+
+// letters is about a subject by a scheme that takes all letters.
+func letters(s *stage, subject string) {
+	s.config = s.configure(nil, func(p *network.Params) {
+		p.Schemes = append(p.Schemes, network.Scheme{Name: "name", Pattern: `[\p{L}-]+`, Normalise: "upper", Example: "A"})
+	})
+	alter(s, atDeclare, func(e *entry.DatasetDeclare) { e.Scheme = "name" })
+	s.opening, s.scheme, s.subject = true, "name", subject
 }
 
 // spelled is a JSON object with white space, and more at its end.
