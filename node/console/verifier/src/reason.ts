@@ -46,7 +46,7 @@ export class Refused extends Error {
 }
 
 /** Refuses with a reason unless a condition holds. */
-export function require(reason: Reason, ok: boolean, message: string): asserts ok {
+export function ensure(reason: Reason, ok: boolean, message: string): asserts ok {
   if (!ok) throw new Refused(reason, message);
 }
 

@@ -14,7 +14,7 @@ import { type Circuit, type Configuration, clockAllowance, fenceTree, inForce } 
 import { type Head, NoteError, verifyHead } from "./note.js";
 import { poseidon2 } from "./poseidon2.js";
 import { type Statement, type Verdict, publicVector, verdicts } from "./program.js";
-import { refusing, require } from "./reason.js";
+import { ensure, refusing } from "./reason.js";
 import { answerDigest, beatStart, checkPath, deadline, formatDeadline, receiptDigest } from "./receipt.js";
 import { Schema, allColumns, reveal } from "./schema.js";
 import { parseTemplate, programAt } from "./template.js";
@@ -102,10 +102,10 @@ class Check {
     private readonly b: Bundle,
     private readonly trust: Trust,
   ) {
-    require("encoding", b.v === 1, "version of the bundle");
+    ensure("encoding", b.v === 1, "version of the bundle");
     this.q = refusing("encoding", () => peek(b.query, queryShape));
     const fault = faultOf(this.q);
-    require("encoding", fault === undefined, `the query's ${fault}`);
+    ensure("encoding", fault === undefined, `the query's ${fault}`);
     this.h = refusing("encoding", () => peek(b.header, headerShape));
     this.config = trust.chain.byDigest(b.configuration.digest) ?? trust.chain.newest;
   }
@@ -136,11 +136,11 @@ class Check {
   private checkConfiguration(): void {
     const { b, q, h } = this;
     const d = this.config.document;
-    require("configuration", b.configuration.version === d.version && b.configuration.digest === this.config.digest, "another network configuration");
-    require("configuration", [b.instance, q.instance, h.instance].every((i) => i === d.instance), "another instance");
-    require("configuration", h.origin === this.config.origin(q.holder), "the header's log is not the holder's");
+    ensure("configuration", b.configuration.version === d.version && b.configuration.digest === this.config.digest, "another network configuration");
+    ensure("configuration", [b.instance, q.instance, h.instance].every((i) => i === d.instance), "another instance");
+    ensure("configuration", h.origin === this.config.origin(q.holder), "the header's log is not the holder's");
     const answered = parseTime(h.time);
-    require("configuration", answered === undefined || answered <= parseTime(d.expires)!, "the network configuration had expired");
+    ensure("configuration", answered === undefined || answered <= parseTime(d.expires)!, "the network configuration had expired");
     this.checkCircuit(answered);
   }
 
@@ -150,14 +150,14 @@ class Check {
    */
   private checkCircuit(answered: number | undefined): void {
     const circuit = this.config.circuit(this.h.circuit);
-    require("circuit", circuit !== undefined, "the configuration does not name the circuit of this answer");
+    ensure("circuit", circuit !== undefined, "the configuration does not name the circuit of this answer");
     const key = this.trust.keys.find((k) => k.circuit === circuit.id && k.sha256 === circuit.verifying_key);
-    require("circuit", key !== undefined, "no verifying key given is the one that the configuration names");
+    ensure("circuit", key !== undefined, "no verifying key given is the one that the configuration names");
     for (const c of answered === undefined ? [] : [this.config, ...this.trust.chain.versions]) {
       const now = c === this.config ? circuit : c.circuit(circuit.id);
       if (!now || c.document.version < this.config.document.version || now.verifying_key !== circuit.verifying_key) continue;
       const over = !inForce(c === this.config ? now : { ...now, since: "" }, answered!);
-      require("circuit", !over, "the circuit was not in force at the time of the answer, or a later version had ended it");
+      ensure("circuit", !over, "the circuit was not in force at the time of the answer, or a later version had ended it");
     }
     this.circuit = circuit;
     this.key = key;
@@ -165,15 +165,15 @@ class Check {
 
   private checkCheckpoint(): void {
     this.head = refusing("checkpoint", () => headUnder(this.config, this.h.origin, this.b.checkpoint));
-    require("checkpoint", this.head.tree.size === this.h.size, "the header is of another log size than the checkpoint");
+    ensure("checkpoint", this.head.tree.size === this.h.size, "the header is of another log size than the checkpoint");
   }
 
   private checkInclusions(): void {
     let last = -1;
     for (const e of this.b.entries ?? []) {
-      require("inclusion", e.index > last, "entries are not in rising order");
+      ensure("inclusion", e.index > last, "entries are not in rising order");
       last = e.index;
-      require("inclusion", isIncluded(e, this.head.tree), `entry ${e.index} is not under the checkpoint`);
+      ensure("inclusion", isIncluded(e, this.head.tree), `entry ${e.index} is not under the checkpoint`);
     }
   }
 
@@ -182,7 +182,7 @@ class Check {
     this.readEntries();
     const { q, h, dataset, epoch, policy } = this;
     const t = this.agreement.terms;
-    const same = (ok: boolean, what: string) => require("reference", ok, what);
+    const same = (ok: boolean, what: string) => ensure("reference", ok, what);
     same(epoch.dataset === dataset.dataset && epoch.declare === h.dataset, "the epoch is of another dataset");
     same(!this.next || this.next.dataset === dataset.dataset, "the next epoch is of another dataset");
     same(policy.dataset === dataset.dataset && policy.declare === h.dataset, "the policy is for another dataset or schema");
@@ -192,7 +192,7 @@ class Check {
     same(!q.scope || (q.scope.program === this.scope!.program && q.scope.period === this.scope!.period), "the scope is not the one asked for");
     this.checkParties(t);
     const schema = Schema.of(dataset);
-    require("reference", schema !== undefined, "the schema is not well formed");
+    ensure("reference", schema !== undefined, "the schema is not well formed");
     this.schema = schema;
   }
 
@@ -200,10 +200,10 @@ class Check {
     let used = 0;
     const read = <K extends Kind>(kind: K, index: number): Body<K> => {
       const found = this.b.entries?.find((e) => e.index === index);
-      require("reference", found !== undefined, "an entry that the header names is missing");
+      ensure("reference", found !== undefined, "an entry that the header names is missing");
       used++;
       const e: Entry = refusing("reference", () => decodeEntry(utf8(found.body)));
-      require("reference", e.kind === kind, `entry ${index} is a ${e.kind}, want a ${kind}`);
+      ensure("reference", e.kind === kind, `entry ${index} is a ${e.kind}, want a ${kind}`);
       return (e as unknown as { body: Body<K> }).body;
     };
     const named = <K extends Kind>(kind: K, index: number | null): Body<K> | undefined => (index === null ? undefined : read(kind, index));
@@ -216,13 +216,13 @@ class Check {
     this.next = named("dataset.epoch", h.next);
     this.group = named("group.define", h.group);
     this.scope = named("scope.open", h.scope);
-    require("reference", used === (this.b.entries ?? []).length, "the bundle carries entries that the header does not name");
+    ensure("reference", used === (this.b.entries ?? []).length, "the bundle carries entries that the header does not name");
     this.epochTime = parseTime(this.epoch.time)!;
   }
 
   private checkParties(t: Terms): void {
     const { q, group } = this;
-    const same = (ok: boolean, what: string) => require("reference", ok, what);
+    const same = (ok: boolean, what: string) => ensure("reference", ok, what);
     same(t.holder === q.holder, "the agreement is with another holder");
     same((t.group !== "") === (group !== undefined), "the header names a group that the agreement does not, or none where it does");
     if (!group) return same(t.requester === q.requester, "the agreement is between others");
@@ -233,9 +233,9 @@ class Check {
   private checkApprovals(): void {
     const { h } = this;
     const holder = this.config.member(this.q.holder);
-    require("approvals", holder !== undefined, "the holder is not a member of this network");
+    ensure("approvals", holder !== undefined, "the holder is not a member of this network");
     const approved = (index: number, e: Entry) =>
-      require("approvals", isApproved(holder.approvers, h.origin, index, e), `entry ${index} (${e.kind}) lacks approvals`);
+      ensure("approvals", isApproved(holder.approvers, h.origin, index, e), `entry ${index} (${e.kind}) lacks approvals`);
     approved(h.policy, { kind: "policy.publish", body: this.policy });
     approved(h.agreement, { kind: "agreement.accept", body: this.agreement });
     if (this.group) approved(h.group!, { kind: "group.define", body: this.group });
@@ -243,7 +243,7 @@ class Check {
 
   private checkQuerySignature(): void {
     const key = this.config.queryKey(this.q.requester);
-    require("query_signature", key !== undefined && isSignedBy(this.b.query, key, labels.query), "the requester did not sign the query");
+    ensure("query_signature", key !== undefined && isSignedBy(this.b.query, key, labels.query), "the requester did not sign the query");
   }
 
   /** The day that the query asks about, "" for the present. */
@@ -256,17 +256,17 @@ class Check {
     const { q } = this;
     const t = this.agreement.terms;
     const day = this.day();
-    require("query_terms", q.purpose === t.purpose && q.legal_basis === t.legal_basis, "another purpose or legal basis");
-    require("query_terms", (q.disclose ?? []).every((c) => t.disclose?.includes(c)), "a column that the agreement does not allow");
+    ensure("query_terms", q.purpose === t.purpose && q.legal_basis === t.legal_basis, "another purpose or legal basis");
+    ensure("query_terms", (q.disclose ?? []).every((c) => t.disclose?.includes(c)), "a column that the agreement does not allow");
     const inRange = t.as_of_from !== "" && day >= t.as_of_from && (t.as_of_to === "" || day <= t.as_of_to);
-    require("query_terms", day === "" || inRange, "a day that the agreement does not allow");
-    require("query_terms", !q.scope || q.scope.program === t.scope, "a program that the agreement does not allow to claim under");
+    ensure("query_terms", day === "" || inRange, "a day that the agreement does not allow");
+    ensure("query_terms", !q.scope || q.scope.program === t.scope, "a program that the agreement does not allow to claim under");
   }
 
   private checkHeader(): void {
     const key = this.config.queryKey(this.q.holder);
-    require("header_signature", key !== undefined && isSignedBy(this.b.header, key, labels.header), "the holder did not sign the header");
-    require("header_signature", this.h.v === 1 && this.h.query === hex(digest(this.b.query, labels.query)), "the header answers another query");
+    ensure("header_signature", key !== undefined && isSignedBy(this.b.header, key, labels.header), "the holder did not sign the header");
+    ensure("header_signature", this.h.v === 1 && this.h.query === hex(digest(this.b.query, labels.query)), "the header answers another query");
   }
 
   private checkTimes(): void {
@@ -276,8 +276,8 @@ class Check {
     const median = times[Math.floor((times.length - 1) / 2)]!;
     const [issued, expires] = [parseTime(q.issued)!, parseTime(q.expires)!];
     const answered = parseTime(h.time);
-    const in_ = (ok: boolean, what: string) => require("times", ok, what);
-    require("times", answered !== undefined, "the header's time");
+    const in_ = (ok: boolean, what: string) => ensure("times", ok, what);
+    ensure("times", answered !== undefined, "the header's time");
     in_(answered >= median && answered - median <= window, "the header's time is not that of its checkpoint");
     in_(times[times.length - 1]! - times[0]! <= window, "the cosignatures are too far apart");
     in_(median >= issued - window && answered <= expires + clockAllowance, "the checkpoint is not of the time of the query");
@@ -289,7 +289,7 @@ class Check {
   /** The epoch is the one that the query asks for. That none between it and the next is left out is for the replica to tell. */
   private checkAsOf(): void {
     const { q, h, epoch, next } = this;
-    const asOf = (ok: boolean, what: string) => require("as_of", ok, what);
+    const asOf = (ok: boolean, what: string) => ensure("as_of", ok, what);
     asOf(q.as_of !== "" || h.next === null, "the header names a next epoch, and the query no day");
     const day = this.day();
     if (day === "") return;
@@ -305,23 +305,23 @@ class Check {
 
   private checkAge(): void {
     const limit = this.q.max_age_seconds;
-    require("epoch_age", this.epochTime <= this.answered + this.config.window, "the epoch is dated after the answer");
+    ensure("epoch_age", this.epochTime <= this.answered + this.config.window, "the epoch is dated after the answer");
     const day = parseDate(this.q.as_of);
     const at = day === undefined ? this.answered : Math.min(day + daySeconds, this.answered);
-    require("epoch_age", limit === 0 || at - this.epochTime <= limit, "the epoch is older than the query accepts");
+    ensure("epoch_age", limit === 0 || at - this.epochTime <= limit, "the epoch is older than the query accepts");
   }
 
   /** The header's claim that its entries were the newest: by the last beat's batch, and by the replica up to its size. */
   private checkInForce(): void {
     if (this.batch && this.q.epoch === 0 && this.h.next === null) {
       const newest = this.batch.epochs?.get(this.dataset.dataset);
-      require("epoch_superseded", newest === undefined || newest <= this.h.epoch, "the last beat names a newer epoch");
+      ensure("epoch_superseded", newest === undefined || newest <= this.h.epoch, "the last beat names a newer epoch");
       if (newest !== undefined && this.isLastBeat(this.batch.beat)) this.currency = currencyBeat;
     }
     if (!this.trust.replica) return;
     const log = this.trust.replica.get(this.h.origin);
-    require("checkpoint", log !== undefined && log.size >= this.h.size, "the replica does not hold the holder's log that far");
-    require("checkpoint", equalBytes(log.tree(this.h.size).root, this.head.tree.root), "the replica holds another log of that size: keep both");
+    ensure("checkpoint", log !== undefined && log.size >= this.h.size, "the replica does not hold the holder's log that far");
+    ensure("checkpoint", equalBytes(log.tree(this.h.size).root, this.head.tree.root), "the replica holds another log of that size: keep both");
     this.checkReplicated(log);
     this.currency = currencyReplica;
   }
@@ -335,38 +335,38 @@ class Check {
   private checkReplicated(log: Log): void {
     const { h, q } = this;
     this.checkEpochOf(log);
-    require("not_in_force", log.policy(q.policy, q.policy_version, h.size) === h.policy, "the policy version is retired or another entry");
-    require("not_in_force", log.agreementInForce(h.agreement, h.size), "the agreement is revoked");
-    require("epoch_superseded", !this.group || log.group(this.group.group, h.size) === h.group, "the log holds a newer version of the group");
-    require("epoch_superseded", (log.newestBatch(h.size) ?? null) === h.batch, "the header does not name the last beat");
+    ensure("not_in_force", log.policy(q.policy, q.policy_version, h.size) === h.policy, "the policy version is retired or another entry");
+    ensure("not_in_force", log.agreementInForce(h.agreement, h.size), "the agreement is revoked");
+    ensure("epoch_superseded", !this.group || log.group(this.group.group, h.size) === h.group, "the log holds a newer version of the group");
+    ensure("epoch_superseded", (log.newestBatch(h.size) ?? null) === h.batch, "the header does not name the last beat");
   }
 
   private checkEpochOf(log: Log): void {
     const { h, q } = this;
     const name = this.dataset.dataset;
     if (q.epoch !== 0) {
-      require("epoch_superseded", log.epochNumber(name, q.epoch, h.size)?.index === h.epoch, "the log holds another epoch of that number");
+      ensure("epoch_superseded", log.epochNumber(name, q.epoch, h.size)?.index === h.epoch, "the log holds another epoch of that number");
     } else if (q.as_of !== "") {
       const at = log.epochAt(name, parseDate(q.as_of)!, h.size);
-      require("epoch_superseded", at.epoch === h.epoch && (at.next ?? null) === h.next, "the log holds another epoch of that day");
+      ensure("epoch_superseded", at.epoch === h.epoch && (at.next ?? null) === h.next, "the log holds another epoch of that day");
     } else {
-      return require("epoch_superseded", log.epoch(name, h.size)?.index === h.epoch, "the log holds a newer epoch");
+      return ensure("epoch_superseded", log.epoch(name, h.size)?.index === h.epoch, "the log holds a newer epoch");
     }
     const backdated = log.backdated(h.epoch, this.epochTime, this.config.window, h.size);
-    require("as_of", !backdated, "the epoch is dated before a receipts batch that stands before it: the past was changed");
+    ensure("as_of", !backdated, "the epoch is dated before a receipts batch that stands before it: the past was changed");
   }
 
   private checkScopeOpen(): void {
     const { scope, h } = this;
     if (!scope) return;
     const open = parseTime(scope.opens)! <= this.answered && this.answered <= parseTime(scope.closes)!;
-    require("not_in_force", open, "the scope was not open at the time of the answer");
+    ensure("not_in_force", open, "the scope was not open at the time of the answer");
     if (!this.trust.replica) return;
     const s = this.trust.replica.get(h.origin)?.scope(scope.program, scope.period, h.size);
-    require("not_in_force", s !== undefined && s.index === h.scope && !s.closed, "the scope is closed, or its key is another scope's, too");
+    ensure("not_in_force", s !== undefined && s.index === h.scope && !s.closed, "the scope is closed, or its key is another scope's, too");
     for (const f of this.config.document.fences ?? []) {
       const before = f.member === this.q.holder ? this.trust.replica.get(f.origin)?.scope(scope.program, scope.period, Number(f.size)) : undefined;
-      require("not_in_force", before === undefined, "the scope was open on the register's log that ended");
+      ensure("not_in_force", before === undefined, "the scope was open on the register's log that ended");
     }
   }
 
@@ -377,13 +377,13 @@ class Check {
     const columns = q.disclose ?? [];
     const positions = columns.map((name) => {
       const position = this.schema.position(name);
-      require("query_terms", position !== undefined, "a column that is not in the schema");
+      ensure("query_terms", position !== undefined, "a column that is not in the schema");
       return position;
     });
     const verdict = verdicts.indexOf(b.verdict as Verdict);
-    require("public_inputs", verdict >= 0, "the verdict");
+    ensure("public_inputs", verdict >= 0, "the verdict");
     const values = (b.disclosed ?? []).map((d) => publicElement(d.value));
-    require("public_inputs", values.length === columns.length && columns.every((c, i) => b.disclosed![i]!.column === c), "the disclosed columns");
+    ensure("public_inputs", values.length === columns.length && columns.every((c, i) => b.disclosed![i]!.column === c), "the disclosed columns");
     const mask = new Array<boolean>(allColumns).fill(false);
     const disclosed = new Array<bigint>(allColumns).fill(0n);
     positions.forEach((p, i) => ([mask[p], disclosed[p]] = [true, values[i]!]));
@@ -399,7 +399,7 @@ class Check {
     };
     this.disclosed = columns.map((column, i) => {
       const text = reveal(this.schema.column(column)!, values[i]!, b.disclosed![i]!.text);
-      require("public_inputs", text !== undefined, "a disclosed value that its column cannot hold");
+      ensure("public_inputs", text !== undefined, "a disclosed value that its column cannot hold");
       return { column, text };
     });
   }
@@ -408,10 +408,10 @@ class Check {
   private scopeInputs(verdict: number): Pick<Statement, "scope" | "scopeKeyCommitment" | "nullifier"> {
     const { b, q } = this;
     if (!q.scope || verdicts[verdict] !== "satisfied") {
-      require("public_inputs", b.nullifier === "" && b.claim === null, "a nullifier or claim of an answer that makes none");
+      ensure("public_inputs", b.nullifier === "" && b.claim === null, "a nullifier or claim of an answer that makes none");
       return { scope: 0n, scopeKeyCommitment: 0n, nullifier: 0n };
     }
-    require("public_inputs", isElement(b.nullifier), "the nullifier");
+    ensure("public_inputs", isElement(b.nullifier), "the nullifier");
     const parts = [this.config.document.instance, q.holder, q.scope.program, q.scope.period].map(utf8);
     return {
       scope: first248(hashParts("grille/v1/scope", ...parts)),
@@ -428,16 +428,16 @@ class Check {
   private checkPromise(): void {
     const { b, h, q } = this;
     const key = this.config.queryKey(q.holder);
-    require("promise", key !== undefined && isSignedBy(b.promise, key, labels.promise), "the holder did not sign the promise");
+    ensure("promise", key !== undefined && isSignedBy(b.promise, key, labels.promise), "the holder did not sign the promise");
     const p = refusing("promise", () => peek(b.promise, promiseShape));
     const length = this.config.document.beat_seconds;
     const end = deadline(p.beat, length);
     this.answer = answerDigest(b, this.statement);
     const receipt = receiptDigest(b.salt, h.query, b.verdict, this.answer);
-    require("promise", p.v === 1 && end !== undefined && p.deadline === formatDeadline(end), "the deadline is not that of its beat");
-    require("promise", p.member === q.holder && p.query === h.query && p.receipt === receipt, "it is for another answer");
+    ensure("promise", p.v === 1 && end !== undefined && p.deadline === formatDeadline(end), "the deadline is not that of its beat");
+    ensure("promise", p.member === q.holder && p.query === h.query && p.receipt === receipt, "it is for another answer");
     const latest = parseTime(q.expires)! + this.config.window + length;
-    require("promise", end >= this.answered - clockAllowance && beatStart(p.beat, length) <= latest, "its beat is not of the reply's time");
+    ensure("promise", end >= this.answered - clockAllowance && beatStart(p.beat, length) <= latest, "its beat is not of the reply's time");
   }
 
   /** A kept promise, where the bundle has one. */
@@ -446,12 +446,12 @@ class Check {
     if (!b.receipt) return;
     const p = refusing("receipt", () => peek(b.promise, promiseShape));
     const tree = refusing("receipt", () => this.headUnderAny(b.receipt!.checkpoint));
-    require("receipt", isIncluded(b.receipt.batch, tree), "the batch is not under its checkpoint");
+    ensure("receipt", isIncluded(b.receipt.batch, tree), "the batch is not under its checkpoint");
     const e = refusing("receipt", () => decodeEntry(utf8(b.receipt!.batch.body)));
-    require("receipt", e.kind === "receipts.batch" && e.body.beat === p.beat, "the entry is not the batch of its beat");
-    require("receipt", checkPath(e.body.root, p.receipt, p.place, b.receipt.proof.path ?? []), "the receipt is not under the batch's root");
+    ensure("receipt", e.kind === "receipts.batch" && e.body.beat === p.beat, "the entry is not the batch of its beat");
+    ensure("receipt", checkPath(e.body.root, p.receipt, p.place, b.receipt.proof.path ?? []), "the receipt is not under the batch's root");
     const known = !this.trust.replica || this.trust.replica.get(h.origin)?.batch(p.beat) === b.receipt.batch.index;
-    require("receipt", known, "the replica does not know this batch as the one of its beat");
+    ensure("receipt", known, "the replica does not know this batch as the one of its beat");
     this.receiptState = "logged";
   }
 
@@ -464,17 +464,17 @@ class Check {
     if (!claim) return;
     this.claimState = "final";
     const tree = refusing("claim", () => this.headUnderAny(claim.checkpoint));
-    require("claim", isIncluded(claim.batch, tree), "the batch is not under its checkpoint");
+    ensure("claim", isIncluded(claim.batch, tree), "the batch is not under its checkpoint");
     const e = refusing("claim", () => decodeEntry(utf8(claim.batch.body)));
     const stands = e.kind === "claims.batch" && claim.slot >= 0 && e.body.nullifiers![claim.slot] === b.nullifier;
-    require("claim", stands, "the claim does not stand in the entry and slot given");
-    require("claim", claim.batch.index >= h.size, "the claim stood on the log before the answer was given");
+    ensure("claim", stands, "the claim does not stand in the entry and slot given");
+    ensure("claim", claim.batch.index >= h.size, "the claim stood on the log before the answer was given");
     if (!this.trust.replica) return;
     const log = this.trust.replica.get(h.origin)!;
     const size = claim.batch.index + 1;
-    require("checkpoint", log.size >= size, "the replica does not hold the register's log that far");
+    ensure("checkpoint", log.size >= size, "the replica does not hold the register's log that far");
     const place = log.findClaim(h.scope!, b.nullifier, size);
-    require("claim", place?.index === claim.batch.index && place.slot === claim.slot, "the claim stands elsewhere on the log");
+    ensure("claim", place?.index === claim.batch.index && place.slot === claim.slot, "the claim stands elsewhere on the log");
     this.claimState = "first";
   }
 
@@ -484,14 +484,14 @@ class Check {
     if (!opening) return false;
     const nonce = parseElement(opening.nonce);
     const subject = utf8(opening.subject);
-    require("opening", nonce !== undefined && subject.length > 0 && subject.length <= maxSubject, "subject or nonce");
+    ensure("opening", nonce !== undefined && subject.length > 0 && subject.length <= maxSubject, "subject or nonce");
     const name = this.dataset.scheme;
     const key = hashParts("grille/v1/subject-key", utf8(this.q.instance), utf8(name), subject).subarray(0, 16);
     const tag = poseidon2("tag", BigInt("0x" + hex(key)), nonce, 0n);
-    require("opening", formatElement(tag) === this.q.tag, "subject and nonce do not make the tag");
+    ensure("opening", formatElement(tag) === this.q.tag, "subject and nonce do not make the tag");
     const scheme = this.config.scheme(name);
-    require("opening", scheme !== undefined, "the identifier scheme is not in the configuration");
-    require("opening", normaliseIdentifier(scheme, opening.subject) === opening.subject, "the subject id is not in the form of its scheme");
+    ensure("opening", scheme !== undefined, "the identifier scheme is not in the configuration");
+    ensure("opening", normaliseIdentifier(scheme, opening.subject) === opening.subject, "the subject id is not in the form of its scheme");
     return true;
   }
 
@@ -542,7 +542,7 @@ class Check {
 /** A public input from its text. */
 function publicElement(text: string): bigint {
   const v = parseElement(text);
-  require("public_inputs", v !== undefined, "a field element in its one spelling");
+  ensure("public_inputs", v !== undefined, "a field element in its one spelling");
   return v;
 }
 
