@@ -108,14 +108,14 @@ func WriteVerification(dir string, v Verification) error {
 // ReadVerification reads the note about a circuit's keys in the key folder dir. The error is ErrNotVerified if there is none, and ErrNote
 // for one that WriteVerification did not write.
 func ReadVerification(dir, circuit string) (Verification, error) {
-	var v Verification
 	path := filepath.Join(dir, circuit, verificationFile)
-	err := readNote(path, maxNote, &v)
+	data, err := readNote(path, maxNote)
 	if errors.Is(err, fs.ErrNotExist) {
-		return v, fmt.Errorf("%w: there is no %s", ErrNotVerified, path)
+		return Verification{}, fmt.Errorf("%w: there is no %s", ErrNotVerified, path)
 	}
+	var v Verification
 	if err == nil {
-		err = v.check()
+		v, err = parseVerification(data)
 	}
 	if err == nil && v.Circuit != circuit {
 		err = fmt.Errorf("%w: it is about another circuit", ErrNote)
@@ -124,6 +124,14 @@ func ReadVerification(dir, circuit string) (Verification, error) {
 		return v, fmt.Errorf("reading %s: %w", path, err)
 	}
 	return v, nil
+}
+
+func parseVerification(data []byte) (Verification, error) {
+	var v Verification
+	if err := decodeNote(data, &v); err != nil {
+		return v, err
+	}
+	return v, v.check()
 }
 
 // An OwnContribution is one that this member made and that the coordinator took. Keys from a ceremony that lacks it are not relied on:
@@ -162,18 +170,26 @@ func NoteContribution(path string, c OwnContribution) error {
 // OwnContributions reads the list of this member's contributions; there may be none. The error is ErrNote for a file that
 // NoteContribution did not write.
 func OwnContributions(path string) ([]OwnContribution, error) {
-	var list []OwnContribution
-	err := readNote(path, maxOwn, &list)
+	data, err := readNote(path, maxOwn)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	var list []OwnContribution
 	if err == nil {
-		err = checkOwn(list)
+		list, err = parseOwn(data)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
 	return list, nil
+}
+
+func parseOwn(data []byte) ([]OwnContribution, error) {
+	var list []OwnContribution
+	if err := decodeNote(data, &list); err != nil {
+		return nil, err
+	}
+	return list, checkOwn(list)
 }
 
 func checkOwn(list []OwnContribution) error {
@@ -188,20 +204,22 @@ func checkOwn(list []OwnContribution) error {
 	return nil
 }
 
-// readNote reads a file of at most limit bytes into v.
-func readNote(path string, limit int64, v any) error {
+// readNote reads a file of at most limit bytes.
+func readNote(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return err
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("%w: more than %d bytes", ErrNote, limit)
 	}
-	if int64(len(data)) > limit {
-		return fmt.Errorf("%w: more than %d bytes", ErrNote, limit)
-	}
+	return data, err
+}
+
+// decodeNote reads one JSON value without unknown fields into v.
+func decodeNote(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {

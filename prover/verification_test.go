@@ -1,6 +1,7 @@
 package prover
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -120,4 +121,35 @@ func TestOwnContributions(t *testing.T) {
 	if err := NoteContribution(path, first); !errors.Is(err, ErrNote) {
 		t.Errorf("a damaged list was written over: %v", err)
 	}
+}
+
+// Whatever stands in the files, reading ends in a note whose methods can be called, or in ErrNote.
+func FuzzNotes(f *testing.F) {
+	good, err := json.Marshal(testVerification())
+	if err != nil {
+		f.Fatal(err)
+	}
+	own := `{"ceremony":"` + strings.Repeat("01", 32) + `","member":"GOV/a","phase":1,"sha256":"` + strings.Repeat("0a", 32) + `"}`
+	for _, seed := range []string{string(good), "[" + own + "]", "[]", "null", "{}", strings.Replace("["+own+"]", `"phase":1`, `"phase":3`, 1),
+		strings.Replace(string(good), `"phases":[`, `"phases":[null,`, 1), `{"phases":[[{"member":"a"}]]}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		v, err := parseVerification(data)
+		if err != nil && !errors.Is(err, ErrNote) {
+			t.Fatal(err)
+		}
+		list, ownErr := parseOwn(data)
+		if ownErr != nil && !errors.Is(ownErr, ErrNote) {
+			t.Fatal(ownErr)
+		}
+		if err == nil && v.Members(1)+v.Members(2) > len(v.Phases[0])+len(v.Phases[1]) {
+			t.Error("more members than contributions")
+		}
+		if ownErr == nil {
+			for _, c := range list {
+				v.Includes(c)
+			}
+		}
+	})
 }

@@ -146,14 +146,13 @@ func (g *Gateway) PublishCircuits(ctx context.Context) error {
 	g.telling.Lock()
 	defer g.telling.Unlock()
 	noted, err := keyring.Noted(g.trust.Dir)
-	if err != nil {
-		return err
-	}
+	errs := []error{err}
 	var circuits []network.Circuit
 	for _, v := range noted {
 		k := keyring.CircuitOf(v)
 		if err := g.mayStandBehind(k); err != nil {
-			return err
+			errs = append(errs, err)
+			continue
 		}
 		circuits = append(circuits, k)
 	}
@@ -164,11 +163,9 @@ func (g *Gateway) PublishCircuits(ctx context.Context) error {
 		}
 	}
 	for _, k := range circuits {
-		if err := g.publishCircuit(ctx, k); err != nil {
-			return err
-		}
+		errs = append(errs, g.publishCircuit(ctx, k))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (g *Gateway) publishCircuit(ctx context.Context, k network.Circuit) error {

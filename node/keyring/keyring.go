@@ -253,7 +253,7 @@ func (o Options) Files() string {
 }
 
 // Noted returns what this gateway verified, or relies on in a demo: the circuits that it can publish the keys of, whether the configuration
-// names them already or not.
+// names them already or not. With an error for each note that cannot be read it returns the others.
 func Noted(dir string) ([]prover.Verification, error) {
 	found, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -263,17 +263,19 @@ func Noted(dir string) ([]prover.Verification, error) {
 		return nil, fmt.Errorf("looking for verified keys: %w", err)
 	}
 	var out []prover.Verification
+	var errs []error
 	for _, e := range found {
 		v, err := prover.ReadVerification(dir, e.Name())
 		if errors.Is(err, prover.ErrNotVerified) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
+			continue
 		}
 		out = append(out, v)
 	}
-	return out, nil
+	return out, errors.Join(errs...)
 }
 
 // CircuitOf is what a configuration says of a verified circuit.

@@ -243,6 +243,15 @@ func TestLoadOfACeremony(t *testing.T) {
 	if err != nil || len(noted) != 1 || noted[0].Transcript != v.Transcript {
 		t.Errorf("noted %v, %v", noted, err)
 	}
+	if err := os.Mkdir(filepath.Join(o.Dir, hex("0d")), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(o.Dir, hex("0d"), "verified.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if noted, err := Noted(o.Dir); !errors.Is(err, prover.ErrNote) || len(noted) != 1 {
+		t.Errorf("beside a damaged note: %v, %v", noted, err)
+	}
 	if none, err := Noted(filepath.Join(o.Dir, "none")); err != nil || none != nil {
 		t.Errorf("noted %v, %v", none, err)
 	}

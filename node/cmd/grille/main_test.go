@@ -25,8 +25,8 @@ import (
 //	seen DIR PATTERN COMMAND...  repeats a command against DIR until its output holds PATTERN
 //	spoil IN KEY OUT             writes a contribution to a key ceremony without its proof of knowledge, signed again
 //
-// and in the environment $P1..$P8, free ports on loopback, $KEYS, a folder with the circuit's keys, and $CHAIN, a chain of
-// four versions of a network.
+// and in the environment $P1..$P8, free ports on loopback, $KEYS, a folder with the circuit's keys, $CHAIN, a chain of
+// four versions of a network, and $TRANSCRIPT, that of a finished ceremony.
 //
 // The program under test is built without the race detector, with which each start would compile the circuit for many
 // seconds; package gateway runs the same parts in one process with it.
@@ -40,6 +40,10 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	transcript, err := filepath.Abs("../../../prover/ceremony/testdata/transcript.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
 	keys := t.TempDir()
 	if out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "grille"), "keys", "prepare", keys).CombinedOutput(); err != nil {
 		t.Fatalf("preparing keys: %v\n%s", err, out)
@@ -49,6 +53,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("KEYS", keys)
 			env.Setenv("CHAIN", chain)
+			env.Setenv("TRANSCRIPT", transcript)
 			env.Setenv("NETNS", os.Getenv("NETNS"))
 			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 			ports, err := freePorts(8)
