@@ -18,14 +18,14 @@ import (
 	"github.com/grille-gateway/grille/prover"
 )
 
-// chain is a small circuit: y is x after some rounds of y*y + x. 20 constraints, domain 32.
+// chain is a small circuit: y is x after some rounds of y*y + x. Some 14 constraints, domain 16.
 type chain struct {
 	X frontend.Variable
 	Y frontend.Variable `gnark:",public"`
 	Z frontend.Variable `gnark:",public"`
 }
 
-const chainRounds = 18
+const chainRounds = 11
 
 func (c *chain) Define(api frontend.API) error {
 	y := c.X

@@ -70,7 +70,7 @@ func TestGoldenTranscript(t *testing.T) {
 	if !bytes.Equal(tr.Encode(), want) {
 		t.Errorf("another transcript:\n%s", tr.Encode())
 	}
-	const name, digest = "f5e5ccfcdac95708a95ca3778a1658b0e3037357cd526ef1c110148400ecc757", "bac19a9f03d002c6a92d4a6d9060fa5a849f6d5ced05ac20ce15f00f2b79a093"
+	const name, digest = "a30d9d975ea0e31b36d50d22dc466e7b52b7e0f09dc91b639e0b9499ab647967", "d00872c64eb40fad8a2c62f2a2831b087d0f7ecd9a02cdd7e3f3aebe5482889c"
 	if tr.Ceremony() != name || tr.Digest() != digest {
 		t.Errorf("ceremony %s, transcript %s", tr.Ceremony(), tr.Digest())
 	}
