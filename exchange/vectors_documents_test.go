@@ -140,7 +140,7 @@ var entryChanges = []struct{ about, kind, old, new string }{
 	{"no reason, which is empty", "scope.close", `"reason":"done",`, ``},
 }
 
-// unitBodies are the texts of one entry of each kind that counts in a verification.
+// unitBodies are the texts of entries of each kind that counts in a verification.
 func unitBodies(t *testing.T) []string {
 	s, _, err := schema.Load([]byte(vectorSchema))
 	if err != nil {
@@ -159,7 +159,9 @@ func unitBodies(t *testing.T) []string {
 		entry.PolicyRetire{Policy: "aged", Version: 1, Reason: "a new law", Time: vectorTime(vectorNow)},
 		entry.AgreementRevoke{Accept: atAgreement, Reason: "misuse", Time: vectorTime(vectorNow)},
 		entry.ScopeClose{Scope: atScope, Reason: "done", Time: vectorTime(vectorNow)}) {
-		out = append(out, entryBody(t, e.(entry.Entry)))
+		if _, unread := e.(entry.CircuitKeys); !unread { // no verification reads it
+			out = append(out, entryBody(t, e.(entry.Entry)))
+		}
 	}
 	return out
 }

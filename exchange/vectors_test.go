@@ -152,6 +152,19 @@ func TestVectors(t *testing.T) {
 		}
 	}
 	checkVectorFiles(t, used)
+	checkVectorCircuit(t, verifiers)
+}
+
+// checkVectorCircuit reports vectors of another circuit than the present one.
+func checkVectorCircuit(t *testing.T, verifiers vectorVerifiers) {
+	t.Helper()
+	golden, err := os.ReadFile("../circuits/testdata/golden.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id := verifiers["keys/development.key"].CircuitID(); !bytes.Contains(golden, []byte(`"circuit_id": "`+id+`"`)) {
+		t.Errorf("the vectors are of circuit %s, which is not the present one; -update makes them anew", id)
+	}
 }
 
 func compactJSON(t testing.TB, data []byte) []byte {

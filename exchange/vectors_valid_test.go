@@ -163,6 +163,15 @@ var validChains = []vector{
 			c.Since, c.Until = vectorTime(vectorNow), vectorTime(vectorNow.Add(time.Second))
 		})
 	}},
+	{name: "valid-demo-keys", about: "the circuit's keys are of a ceremony that one process verified", alter: func(s *stage) {
+		withCircuits(s, func(c *network.Circuit) { ofCeremony(c, network.KindDemo) })
+	}},
+	{name: "valid-production", about: "a network in production, with keys of a ceremony", alter: func(s *stage) {
+		s.config = s.configure(nil, func(p *network.Params) {
+			p.Mode = network.ModeProduction
+			ofCeremony(&p.Circuits[0], network.KindCeremony)
+		})
+	}},
 	{name: "valid-two-circuits", about: "the configuration has two circuits, and both keys are given", alter: twoCircuits,
 		keys: func(_ *stage, key []byte) [][]byte { return [][]byte{otherCircuit(key), key} }},
 	{name: "valid-two-keys", about: "two keys of one circuit are given, one of them the configuration's",
@@ -210,6 +219,11 @@ func claims(s *stage) {
 
 func discloseAll(s *stage) {
 	s.query.Disclose = []string{"birth_date", "code", "household", "income", "level", "married", "region", "town"}
+}
+
+// ofCeremony says that a circuit's keys come from a ceremony: what a bundle is verified with is the key's digest.
+func ofCeremony(c *network.Circuit, kind string) {
+	c.Kind, c.Transcript, c.Contributors = kind, vectorSalt("transcript").String(), 2
 }
 
 // letters is about a subject by a scheme that takes all letters.
