@@ -320,8 +320,10 @@ func TestCommandsRefused(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 	first := w.open(civil, api.CeremonyOpening{Members: []string{civil, health}})
-	time.Sleep(time.Second) // openings have whole seconds
-	w.open(civil, api.CeremonyOpening{Members: []string{civil, health}})
+	if again := w.open(civil, api.CeremonyOpening{Members: []string{civil, health}}); again != first {
+		t.Error("a repeated command opened another ceremony")
+	}
+	w.open(civil, api.CeremonyOpening{Members: []string{civil, health}, TurnSeconds: 7})
 	if _, err := w.at(tax).FetchCeremony(t.Context(), ""); codeOf(err) != codeSeveral {
 		t.Errorf("which: %v", err)
 	}
@@ -336,5 +338,35 @@ func TestCommandsRefused(t *testing.T) {
 	}
 	if _, err := w.at(tax).Ceremony(t.Context(), "../x"); codeOf(err) != codeNone {
 		t.Errorf("no name: %v", err)
+	}
+}
+
+// A coordinator cannot fill the others' disks with ceremonies.
+func TestManyCeremonies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, network.ModeProduction)
+	w.start(civil, tax)
+	var last string
+	for i := range maxCopies + 1 {
+		last = w.open(civil, api.CeremonyOpening{TurnSeconds: 60 + i})
+		c, err := w.at(civil).coordinator(last)
+		w.check(err)
+		p, _ := c.look(tax, false)
+		if _, err := w.at(tax).sync(t.Context(), civil, p); (i < maxCopies) != (err == nil) || err != nil && !errors.Is(err, ErrOpening) {
+			t.Errorf("ceremony %d: %v", i, err)
+		}
+	}
+	if found := w.files(tax, "ceremony/[0-9a-f]*"); len(found) != maxCopies {
+		t.Errorf("%d ceremonies are kept", len(found))
+	}
+	if left := w.files(tax, "ceremony/incoming/*/*"); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if _, err := w.at(tax).Ceremony(t.Context(), last); codeOf(err) != codeNone {
+		t.Errorf("one too many: %v", err)
+	}
+	found, err := w.at(civil).Ceremonies(t.Context())
+	if w.check(err); len(found) != maxCopies+1 {
+		t.Errorf("its coordinator knows %d", len(found))
 	}
 }

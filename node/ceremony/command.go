@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"time"
 
@@ -63,15 +64,31 @@ func (s *Service) OpenCeremony(ctx context.Context, want api.CeremonyOpening) (*
 	if want.BeaconDelay != nil {
 		keep.BeaconDelaySeconds = *want.BeaconDelay
 	}
-	c, err := s.create(ctx, circuit, opening, keep)
-	if err != nil {
-		return nil, problemOf(err)
+	c := s.opened(opening)
+	if c == nil {
+		if c, err = s.create(ctx, circuit, opening, keep); err != nil {
+			return nil, problemOf(err)
+		}
 	}
 	p, err := c.begun(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return s.describe(c.ceremony.Transcript(), &p, nil), nil
+}
+
+// opened is the ceremony that was opened like this and in which nothing was done yet: the command is repeated.
+func (s *Service) opened(want rules.Opening) *coordinator {
+	for _, c := range s.coordinators() {
+		t := c.ceremony.Transcript()
+		was := t.Opening()
+		members := slices.Equal(was.Members, want.Members)
+		was.Opened, was.Members = want.Opened, want.Members
+		if members && len(t.Steps()) == 0 && reflect.DeepEqual(was, want) {
+			return c
+		}
+	}
+	return nil
 }
 
 // begun waits for the loop to say whose turn it is.

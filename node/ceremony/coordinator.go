@@ -50,13 +50,19 @@ type coordinator struct {
 
 	mu         sync.Mutex // guards what follows
 	transcript *rules.Transcript
-	kept       [][]byte // the newest transcripts as they are fetched, the last one now's
-	told       position // without Yours
+	kept       []keptFile // the newest transcripts as they are fetched, the last one now's
+	told       position   // without Yours
 	changed    chan struct{}
 	there      map[string]time.Time
 	arrived    *arrived          // handed in and not verified yet
 	outcomes   map[string]handed // of the last contribution of each member
 	hurry      bool              // waits for nobody who is not there
+}
+
+// keptFile is a file in memory with its SHA-256.
+type keptFile struct {
+	name digest
+	data []byte
 }
 
 // arrived is a contribution with all its bytes.
@@ -93,9 +99,9 @@ func (c *coordinator) publish() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.transcript = t
-	c.kept = append(c.kept[max(0, len(c.kept)-keptTranscripts+1):], data)
-	name := sha256.Sum256(data)
-	c.told.Ceremony, c.told.Transcript, c.told.Size = t.Ceremony(), digest(name).String(), int64(len(data))
+	name := digest(sha256.Sum256(data))
+	c.kept = append(slices.Clone(c.kept[max(0, len(c.kept)-keptTranscripts+1):]), keptFile{name, data})
+	c.told.Ceremony, c.told.Transcript, c.told.Size = t.Ceremony(), name.String(), int64(len(data))
 	c.markLocked()
 }
 

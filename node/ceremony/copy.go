@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -12,6 +13,9 @@ import (
 	"github.com/grille-gateway/grille/prover"
 	rules "github.com/grille-gateway/grille/prover/ceremony"
 )
+
+// maxCopies bounds how many ceremonies of one coordinator are copied.
+const maxCopies = 32
 
 // ErrFork says that a coordinator shows another history of a ceremony than it showed before. Keep both transcripts: it signed both.
 var ErrFork = errors.New("the coordinator shows another history of the ceremony than before")
@@ -65,20 +69,15 @@ func (s *Service) sync(ctx context.Context, coordinator string, p position) (*ru
 	if err == nil && known.Digest() == p.Transcript {
 		return known, nil
 	}
-	if err != nil && !errors.Is(err, rules.ErrNoTranscript) {
-		return nil, err
+	if errors.Is(err, rules.ErrNoTranscript) {
+		known, err = nil, s.room(coordinator)
 	}
-	name, err := parseDigest(p.Transcript)
 	if err != nil {
 		return nil, err
 	}
-	data, err := Caller(s.call).download(ctx, coordinator, filepath.Join(s.dir(p.Ceremony), "incoming"), name, p.Size, func(int64) {})
+	t, err := s.fetchTranscript(ctx, coordinator, p)
 	if err != nil {
 		return nil, err
-	}
-	t, err := rules.DecodeTranscript(data)
-	if err != nil {
-		return nil, fmt.Errorf("reading the transcript of %s: %w", coordinator, err)
 	}
 	if err := s.checkCopy(known, t, coordinator, p.Ceremony); err != nil {
 		return nil, err
@@ -91,6 +90,45 @@ func (s *Service) sync(ctx context.Context, coordinator string, p position) (*ru
 		return nil, err
 	}
 	return t, s.noteOwn(t)
+}
+
+// room refuses to copy more ceremonies of one coordinator than anybody holds.
+func (s *Service) room(coordinator string) error {
+	names, err := s.names()
+	if err != nil {
+		return err
+	}
+	copies := 0
+	for _, name := range names {
+		if t, err := rules.OpenFolder(s.dir(name)).Transcript(); err == nil && t.Opening().Coordinator == coordinator {
+			copies++
+		}
+	}
+	if copies >= maxCopies {
+		return fmt.Errorf("%w: there are %d of %s here already; remove those from %s that are over", ErrOpening, copies, coordinator, s.o.Dir)
+	}
+	return nil
+}
+
+// fetchTranscript fetches what a coordinator tells, into a folder of its own for each: nothing is named for what was not checked yet.
+func (s *Service) fetchTranscript(ctx context.Context, coordinator string, p position) (*rules.Transcript, error) {
+	name, err := parseDigest(p.Transcript)
+	if err != nil {
+		return nil, err
+	}
+	lock := s.copyLock(coordinator)
+	lock.Lock()
+	defer lock.Unlock()
+	dir := filepath.Join(s.o.Dir, "incoming", url.PathEscape(coordinator))
+	data, err := Caller(s.call).download(ctx, coordinator, dir, name, p.Size, func(int64) {})
+	if err != nil {
+		return nil, err
+	}
+	t, err := rules.DecodeTranscript(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading the transcript of %s: %w", coordinator, err)
+	}
+	return t, nil
 }
 
 func (s *Service) checkCopy(known, t *rules.Transcript, coordinator, name string) error {

@@ -88,6 +88,22 @@ func (p *partial) take() ([]byte, error) {
 	return data, p.drop()
 }
 
+// alone removes what else arrives in its folder: one file at a time.
+func (p *partial) alone() error {
+	others, err := filepath.Glob(filepath.Join(filepath.Dir(p.path), "*.part"))
+	if err != nil {
+		return fmt.Errorf("looking for transfers: %w", err)
+	}
+	for _, other := range others {
+		if other != p.path {
+			if err := (&partial{path: other}).drop(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (p *partial) drop() error {
 	if err := os.Remove(p.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing a transfer: %w", err)

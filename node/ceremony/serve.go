@@ -3,7 +3,6 @@ package ceremony
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -142,18 +141,7 @@ func (c *coordinator) partial(from, payload string, size int64) (*partial, error
 	if err != nil {
 		return nil, err
 	}
-	others, err := filepath.Glob(filepath.Join(c.incoming(), "*.part"))
-	if err != nil {
-		return nil, err
-	}
-	for _, other := range others {
-		if other != p.path {
-			if err := os.Remove(other); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, fmt.Errorf("removing what was sent: %w", err)
-			}
-		}
-	}
-	return p, nil
+	return p, p.alone()
 }
 
 // take keeps a part of a contribution, of the member whose turn it is and of the one length that contributions have.
@@ -181,11 +169,11 @@ func (c *coordinator) take(from string, o offer) ([]byte, error) {
 // part reads a part of the transcript, or of a payload that it names.
 func (c *coordinator) part(f fetch) ([]byte, error) {
 	c.mu.Lock()
-	kept := slices.Clone(c.kept)
+	kept := c.kept // never changed in place
 	c.mu.Unlock()
-	for _, data := range slices.Backward(kept) {
-		if sha256.Sum256(data) == f.File {
-			return cut(bytes.NewReader(data), int64(len(data)), f)
+	for _, k := range kept {
+		if k.name == f.File {
+			return cut(bytes.NewReader(k.data), int64(len(k.data)), f)
 		}
 	}
 	part, err := partOf(payloadPath(c.dir, f.File), f)

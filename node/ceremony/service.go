@@ -219,13 +219,19 @@ func (s *Service) Handle(ctx context.Context, from string, kind peer.Kind, body 
 		}
 		return c.take(from, o)
 	}
+	return s.answer(ctx, from, body)
+}
+
+// answer tells a member how ceremonies stand.
+func (s *Service) answer(ctx context.Context, from string, body []byte) ([]byte, error) {
 	q, err := decodeQuestion(body)
 	if err != nil {
 		return nil, &refusal{codeMalformed, err}
 	}
 	a := answer{Version: 1}
 	if q.Ceremony == "" {
-		for _, c := range s.coordinators() {
+		all := s.coordinators()
+		for _, c := range all[:min(len(all), maxCeremonies)] {
 			p, _ := c.look(from, false)
 			a.Ceremonies = append(a.Ceremonies, p)
 		}
@@ -264,7 +270,7 @@ func (s *Service) coordinators() []*coordinator {
 		x, y := a.ceremony.Transcript(), b.ceremony.Transcript()
 		return -compareAge(x, y)
 	})
-	return out[:min(len(out), maxCeremonies)]
+	return out
 }
 
 // compareAge orders ceremonies by when they were opened, then by name.

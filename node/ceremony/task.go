@@ -196,45 +196,41 @@ func (s *Service) submit(ctx context.Context, t *task, coordinator, name string,
 		err := Caller(s.call).upload(ctx, coordinator, id, made.Payload, func(done int64) {
 			t.told(fmt.Sprintf("phase %d: sending, %d %%", phase, 100*done/int64(len(made.Payload))))
 		})
-		if isRefusal(err, codeNotTurn) {
-			if done, outcome := s.became(ctx, coordinator, name, step.Payload); done {
-				return outcome
-			}
-			return nil // the turn is over; another may come
+		hand := question{Version: 1, Ceremony: name, There: true, Step: &made.Step}
+		if isRefusal(err, codeNotTurn) { // it may have been decided on before a restart, or another turn may come
+			_, err := s.await(ctx, coordinator, question{Version: 1, Ceremony: name, There: true}, step.Payload)
+			return err
 		}
 		if err != nil {
 			return err
 		}
 		t.told(fmt.Sprintf("phase %d: %s verifies the contribution", phase, coordinator))
-		p, err := s.askFor(ctx, coordinator, question{Version: 1, Ceremony: name, There: true, Step: &made.Step})
-		if isRefusal(err, codeNotHeld) { // a restart of the coordinator lost a part
-			continue
-		}
-		if isRefusal(err, codeNotTurn) {
+		decided, err := s.await(ctx, coordinator, hand, step.Payload)
+		switch {
+		case isRefusal(err, codeNotTurn):
 			return nil
-		}
-		for err == nil {
-			if done, outcome := outcomeOf(p, step.Payload); done {
-				return outcome
-			}
-			if p.Yours == nil || p.Yours.Payload != step.Payload { // a restart of the coordinator lost it
-				break
-			}
-			p, err = s.askFor(ctx, coordinator, question{Version: 1, Ceremony: name, There: true, Seen: p.Mark, Wait: maxWait})
-		}
-		if err != nil {
+		case decided, err != nil && !isRefusal(err, codeNotHeld):
 			return err
-		}
+		} // else a restart of the coordinator lost it, or a part of it
 	}
 }
 
-// became asks what became of a contribution.
-func (s *Service) became(ctx context.Context, coordinator, name, payload string) (bool, error) {
-	p, err := s.askFor(ctx, coordinator, question{Version: 1, Ceremony: name, There: true})
-	if err != nil {
-		return false, err
+// await asks until a contribution was decided on, and returns why it was refused, if it was. It is not decided if the coordinator knows
+// nothing of it.
+func (s *Service) await(ctx context.Context, coordinator string, q question, payload string) (decided bool, err error) {
+	for {
+		p, err := s.askFor(ctx, coordinator, q)
+		if err != nil {
+			return false, err
+		}
+		if done, outcome := outcomeOf(p, payload); done {
+			return true, outcome
+		}
+		if p.Yours == nil || p.Yours.Payload != payload {
+			return false, nil
+		}
+		q = question{Version: 1, Ceremony: q.Ceremony, There: true, Seen: p.Mark, Wait: maxWait}
 	}
-	return outcomeOf(p, payload)
 }
 
 // outcomeOf tells whether a contribution was decided on, and how.

@@ -43,10 +43,14 @@ func (call Caller) persist(ctx context.Context, member string, kind peer.Kind, b
 	}
 }
 
-// download fetches a file of a known size from a member, on from what an earlier attempt left in dir. told gets the bytes that are here.
+// download fetches a file of a known size from a member, on from what an earlier attempt left in dir, which holds one file at a time. told
+// gets the bytes that are here.
 func (call Caller) download(ctx context.Context, from, dir string, name digest, size int64, told func(done int64)) ([]byte, error) {
 	p, err := newPartial(dir, "", name, size)
 	if err != nil {
+		return nil, err
+	}
+	if err := p.alone(); err != nil {
 		return nil, err
 	}
 	held, err := p.held()
