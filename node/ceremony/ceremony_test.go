@@ -32,7 +32,7 @@ func TestCeremony(t *testing.T) {
 		if c := w.status(name, id); c.Here.Fault != "" {
 			t.Errorf("%s: %s", name, c.Here.Fault)
 		}
-		result := w.at(name).result
+		result := w.result(name)
 		if result == nil || result.VerifyingKey != c.VerifyingKey || result.Transcript != c.Transcript {
 			t.Errorf("%s: %+v", name, result)
 		}

@@ -179,6 +179,14 @@ func (w *world) at(name string) *member {
 	return w.members[name]
 }
 
+// result is the ceremony whose keys a member stored.
+func (w *world) result(name string) *rules.Result {
+	m := w.at(name)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return m.result
+}
+
 // call carries a request as the transport does: bounded, and with refusals as codes.
 func (w *world) call(ctx context.Context, from, to string, kind peer.Kind, body []byte) ([]byte, error) {
 	w.mu.Lock()
