@@ -21,8 +21,8 @@ type Program struct {
 	TextTests []TextTest `json:"text_tests,omitempty"` // up to 4
 	Gates     []Gate     `json:"gates"`                // 1 to 8
 	// Exempt are the columns, ascending in 0..15, of those that are read, where a missing value does not lead to OnMissing. An
-	// atom of the form x + (2^63-1) >= 0 and a text test against 0 ask whether they have one; whatever else reads an exempt column
-	// reads -2^63 or 0 where it is missing, and is the policy's to guard with such a test.
+	// atom of the form x + (2^63-1) >= 0 and a text test against 0 ask whether they have one. Whatever else reads an exempt column
+	// reads -2^63 or 0 where it is missing, and must be guarded by such a test: see checkGuards.
 	Exempt    []int   `json:"exempt,omitempty"`
 	OnAbsent  Verdict `json:"on_absent"`  // no_record or not_satisfied: the verdict when there is no record
 	OnMissing Verdict `json:"on_missing"` // indeterminate or not_satisfied: the verdict when a used value is missing
@@ -125,7 +125,7 @@ type textTestJSON struct {
 }
 
 // Check says whether the program is well formed: sizes, ranges, distinct keys and terms, gates that read only what comes before
-// them, exempt columns that are read. The error is ErrProgram and names the part. A program that passes keeps every sum of the
+// them, exempt columns that are read, for their values only where they have one. The error is ErrProgram and names the part. A program that passes keeps every sum of the
 // circuit within its decomposition.
 func (p *Program) Check() error {
 	if p == nil {
@@ -263,7 +263,7 @@ func (p *Program) checkExempt() error {
 		}
 		last = c
 	}
-	return nil
+	return p.checkGuards()
 }
 
 // reads returns which columns the program reads.
