@@ -44,6 +44,7 @@ type units struct {
 	Keys      []keyUnits          `json:"verifying_keys"` // malformed ones
 	Entries   []entryUnits        `json:"entries"`
 	Networks  []networkUnits      `json:"networks"` // configurations and chains that are not to be trusted
+	Programs  []programUnits      `json:"programs"` // with exempt columns, guarded or not
 }
 
 type hashOf struct {
@@ -110,6 +111,7 @@ func TestVectorUnits(t *testing.T) {
 	current.keys(t)
 	current.entries(t)
 	current.networks(t)
+	current.programs(t)
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
@@ -336,6 +338,7 @@ func (u *units) keys(t *testing.T) {
 		{"K[3], of the context, at infinity: any context would do", 404 + 3*48, infinity[:96], false},
 		{"gamma for delta: anybody could prove anything", 308, hex.EncodeToString(good[212:308]), false},
 		{"the last K off the curve", len(good) - 48, "80" + strings.Repeat("00", 46) + "01", false},
+		{"delta that is gamma: (alpha, beta, -sum) would prove anything", 308, hex.EncodeToString(good[212:308]), false},
 		{"delta with the order of the base field for a coordinate", 308, flagged(fieldOrder) + strings.Repeat("00", 48), false},
 	}
 	for _, k := range u.Keys {

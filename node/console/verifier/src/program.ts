@@ -117,6 +117,51 @@ export function checkProgram(p: Program): void {
   const reads = readsOf(p);
   const exempt = p.exempt ?? [];
   must(exempt.every((c, i) => within(c, allColumns) && reads[c]! && (i === 0 || c > exempt[i - 1]!)), "exempt");
+  for (const c of exempt) must(outcomeWithout(p, c) !== "arbitrary", "an exempt column is read for its value where nothing asks whether it has one");
+}
+
+/** What is known of an atom, a text test or a gate while a column is missing: a constant, nothing about the column, or what depends on it. */
+type Truth = "no" | "yes" | "either" | "arbitrary";
+
+/** What is known of the outcome while a column is missing (docs/statement.md section 6). */
+function outcomeWithout(p: Program, column: number): Truth {
+  const atoms = (p.atoms ?? []).map((a): Truth => {
+    const columns = a.columns ?? [];
+    if ((a.lookups ?? []).some((t) => p.lookups![t.lookup]!.column === column)) return "arbitrary";
+    if (!columns.some((t) => t.column === column)) return "either";
+    const asks = columns.length === 1 && (a.lookups ?? []).length === 0 && columns[0]!.coefficient === 1;
+    return asks && a.constant === -smallest - 1n && a.test === "ge0" ? "no" : "arbitrary";
+  });
+  const texts = (p.text_tests ?? []).map((t): Truth => {
+    if (numericColumns + t.column !== column) return "either";
+    return t.value === 0n ? "yes" : "arbitrary";
+  });
+  const gates: Truth[] = [];
+  for (const g of p.gates ?? []) {
+    gates.push(
+      reaches(g.threshold, [
+        ...(g.atoms ?? []).map((w, i): [number, Truth] => [w, atoms[i]!]),
+        ...(g.texts ?? []).map((w, i): [number, Truth] => [w, texts[i]!]),
+        ...(g.gates ?? []).map((w, i): [number, Truth] => [w, gates[i]!]),
+      ]),
+    );
+  }
+  return gates[gates.length - 1]!;
+}
+
+/** What is known of a weighted sum being at least the threshold: arbitrary if what is arbitrary can decide it for some sum of the others. */
+function reaches(threshold: number, inputs: [number, Truth][]): Truth {
+  let [least, most] = [0, 0];
+  let sums = new Set([0]);
+  for (const [w, truth] of inputs) {
+    if (truth === "arbitrary") [least, most] = [least + Math.min(w, 0), most + Math.max(w, 0)];
+    if (truth === "yes") sums = new Set([...sums].map((s) => s + w));
+    if (truth === "either") for (const s of [...sums]) sums.add(s + w);
+  }
+  const all = [...sums];
+  if (all.some((s) => s + least < threshold && s + most >= threshold)) return "arbitrary";
+  const [above, below] = [all.some((s) => s + least >= threshold), all.some((s) => s + most < threshold)];
+  return above && below ? "either" : above ? "yes" : "no";
 }
 
 function checkAtom(a: Atom, lookups: number): void {

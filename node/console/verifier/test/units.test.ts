@@ -14,7 +14,8 @@ import { first248, hashParts, sha256 } from "../src/hash.js";
 import { verify } from "../src/index.js";
 import { cosignatureType, logType, parseCheckpoint, parseVerifierKey, verifyCosignature, verifyOwner } from "../src/note.js";
 import { constants, poseidon2 } from "../src/poseidon2.js";
-import { headInputs } from "../src/program.js";
+import { parseText } from "../src/json.js";
+import { ProgramError, checkProgram, headInputs, programShape } from "../src/program.js";
 import { textElement } from "../src/schema.js";
 import { daysBefore } from "../src/template.js";
 import { readDay } from "../src/time.js";
@@ -40,6 +41,7 @@ interface Units {
   };
   logs: { size: number; root: string; paths: string[][] }[];
   notes: { key: string; text: string; line: string; time?: number }[];
+  programs: { program: string; unguarded: boolean }[];
   verifying_keys: { about: string; offset: number; bytes: string; cut?: boolean }[];
 }
 
@@ -138,5 +140,13 @@ test("verifying keys that are refused", () => {
       (e) => e instanceof KeyError,
       about,
     );
+  }
+});
+
+test("exempt columns are read where a test asks for them", () => {
+  for (const { program: text, unguarded } of units.programs) {
+    const check = () => checkProgram(programShape.decode(parseText(text), text));
+    if (unguarded) assert.throws(check, ProgramError, text);
+    else assert.doesNotThrow(check, text);
   }
 });
