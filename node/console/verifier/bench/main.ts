@@ -1,14 +1,14 @@
 // npm run bench: what a verification costs in Node and, where Chromium is found, in a browser. With --json, one line for a program. Files are those
 // of a published vector unless they are named: --bundle, --network, --key. CHROMIUM names the browser's program.
 
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { cpus, loadavg, tmpdir, totalmem } from "node:os";
+import { readFileSync } from "node:fs";
+import { cpus, loadavg, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import process, { stderr, stdout } from "node:process";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { build } from "esbuild";
+import { base64 } from "../src/bytes.js";
+import { findBrowser, runPage } from "./browser.js";
 import { type Figure, type Files, measure } from "./measure.js";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -19,31 +19,10 @@ interface Run {
   figures: Figure[];
 }
 
-function browser(): string | undefined {
-  const named = process.env["CHROMIUM"];
-  return [...(named ? [named] : []), "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
-}
-
-/** Runs the measurement in a page of a browser without a window, which needs no network. */
 async function inBrowser(program: string, files: Files, samples: number): Promise<Run> {
-  const folder = mkdtempSync(join(tmpdir(), "grille-bench-"));
-  try {
-    const made = await build({ entryPoints: [join(here, "page.js")], bundle: true, minify: true, write: false, format: "iife" });
-    const text = (data: Uint8Array) => Buffer.from(data).toString("base64");
-    const input = { bundle: text(files.bundle), network: text(files.network), key: text(files.key), samples };
-    const script = made.outputFiles[0]!.text.replaceAll("</script", "<\\/script");
-    const page = join(folder, "page.html");
-    writeFileSync(page, `<!doctype html><meta charset="utf-8"><body><script>files=${JSON.stringify(input)}</script><script>${script}</script></body>`);
-    const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
-    flags.push("--disable-component-update", "--disable-sync", `--user-data-dir=${join(folder, "profile")}`, "--dump-dom", pathToFileURL(page).href);
-    const dom = execFileSync(program, flags, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], timeout: 120_000, maxBuffer: 64 << 20 });
-    const m = /<body>(FIGURES (.*)|FAILED .*) END<\/body>/s.exec(dom);
-    if (!m?.[2]) throw new Error(`the page in ${program} gave no figures: ${m?.[1] ?? dom.slice(-500)}`);
-    const version = execFileSync(program, ["--version"], { encoding: "utf8" }).trim();
-    return { where: `${version}, library of ${Math.round(script.length / 1024)} KiB`, figures: JSON.parse(m[2]) as Figure[] };
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  const input = { bundle: base64(files.bundle), network: base64(files.network), key: base64(files.key), samples };
+  const page = await runPage(program, join(here, "measured.js"), input);
+  return { where: `${page.browser}, library of ${Math.round(page.size / 1024)} KiB`, figures: page.result as Figure[] };
 }
 
 async function main(): Promise<void> {
@@ -61,7 +40,7 @@ async function main(): Promise<void> {
   const samples = Number(values.samples);
   const load = loadavg().map((n) => n.toFixed(2)).join(" ");
   const runs: Run[] = [{ where: `Node ${process.version}`, figures: measure(files, samples) }];
-  const program = browser();
+  const program = findBrowser();
   if (program) runs.push(await inBrowser(program, files, samples));
   else stderr.write("no Chromium found: apt-get install chromium, or name it in CHROMIUM; the browser's figures are left out\n");
   if (values.json) return void stdout.write(JSON.stringify({ runs }) + "\n");
