@@ -6,7 +6,7 @@ GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.3.0
 # A deadlock fails instead of using up CI's time. vet has looked at everything before, and nobody debugs these binaries.
 TESTFLAGS   ?= -timeout 10m -vet=off -ldflags=-w
 
-.PHONY: all build test unit sim fmt vet lint vuln demo system examples ts ts-cross test-race test-sim test-faults test-field mutation bench clean
+.PHONY: all build test unit sim fmt vet lint vuln demo system examples ts ts-cross ts-browser test-race test-sim test-faults test-field mutation bench clean
 
 all: build
 
@@ -76,6 +76,10 @@ ts:
 # Some thousand damaged inputs for it and for the gateway's code, whose answers must be the same. After ts.
 ts-cross: ts
 	cd $(TS) && npm run cross
+
+# All published vectors in Chromium (apt-get install chromium, or CHROMIUM names it). After ts; no part of test.
+ts-browser:
+	cd $(TS) && npm run browser
 
 # The demo once, from nothing to a verified verdict.
 demo:
