@@ -26,6 +26,10 @@ var badReferences = []vector{
 		s.onBundle = func(b *bundle.Bundle) { b.Entries = slices.Insert(b.Entries, 0, s.log.include(s.t, atKeys, s.size)) }
 	}},
 	{name: "reference-kind", about: "the header's policy is an epoch", alter: func(s *stage) { s.header.Policy = atEpoch1 }},
+	{name: "reference-batch-kind", about: "the header's batch is an entry about keys", alter: func(s *stage) {
+		keys := atKeys
+		s.header.Batch = &keys
+	}},
 	{name: "reference-one-for-two", about: "the header names one entry as policy and as agreement", alter: func(s *stage) { s.header.Policy = atAgreement }},
 	{name: "reference-unknown-version", about: "an epoch of version 2 of its kind", alter: func(s *stage) {
 		s.entries[atEpoch] = s.replace(s.body(s.entries[atEpoch]), `"v":1`, `"v":2`)
