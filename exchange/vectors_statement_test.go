@@ -121,6 +121,10 @@ var badPrograms = []vector{
 	{name: "program-exempt-column", about: "the exempt column 16", alter: programmed(func(t *policy.Template) { t.Program.Exempt = []int{16} })},
 	{name: "program-exempt-order", about: "exempt columns that do not ascend", alter: programmed(func(t *policy.Template) { t.Program.Exempt = []int{4, 2} })},
 	{name: "program-exempt-unread", about: "an exempt column that is not read", alter: programmed(func(t *policy.Template) { t.Program.Exempt = []int{5} })},
+	{name: "program-exempt-unguarded", about: "an exempt column is read where nothing asks whether it has a value", alter: programmed(func(t *policy.Template) { t.Program.Exempt = []int{0, 4} })},
+	{name: "program-exempt-half-guarded", about: "an exempt column is read beside the question about it: either would do", alter: programmed(func(t *policy.Template) {
+		t.Program.Gates = []circuits.Gate{{Atoms: []int{0, 0, 1, 1}, Threshold: 1}}
+	})},
 	{name: "program-date-atom", about: "a date slot of an atom that there is not", alter: programmed(func(t *policy.Template) { t.Dates[0].Atom = len(t.Program.Atoms) })},
 	{name: "program-date-order", about: "two date slots of one atom", alter: programmed(func(t *policy.Template) { t.Dates = append(t.Dates, t.Dates[0]) })},
 	{name: "program-date-years", about: "a date slot of 201 years", alter: programmed(func(t *policy.Template) { t.Dates[0].Years = 201 })},
