@@ -16,6 +16,9 @@ func TestCeremony(t *testing.T) {
 	id := w.open(civil, api.CeremonyOpening{TurnSeconds: 60})
 	w.contribute(id, tax, civil, benefits, health) // in any order
 	w.eventually("the ceremony is done", func() bool { return w.status(civil, id).State == stateDone })
+	if sealed := w.result(civil); sealed == nil || !sealed.Whole { // it verified each contribution as it came
+		t.Errorf("the coordinator has %+v", sealed)
+	}
 	for _, name := range []string{benefits, civil, health, tax} {
 		c := w.status(name, id)
 		if c.State != stateDone || c.Kind != prover.KindCeremony || c.VerifyingKey == "" || c.Contributors != 3 {

@@ -230,7 +230,7 @@ func (c *coordinator) advanceTurn(turn rules.Turn, clock *turnClock) (time.Durat
 		return 0, c.stepped(c.ceremony.Pass(d.Wait, rules.ReasonAbsent, now))
 	}
 	c.tell(stateTurn, d.Wait, clock.until, "")
-	return clock.until.Sub(now), nil
+	return min(clock.until.Sub(now), thereFor/4), nil // who is there may leave meanwhile
 }
 
 // stepped ends a step of the coordinator's: half a contribution of whose turn was over is removed.

@@ -30,15 +30,15 @@ func (c *coordinator) answer(ctx context.Context, from string, q question) (posi
 	}
 	timeout := time.NewTimer(time.Duration(q.Wait) * time.Second)
 	defer timeout.Stop()
-	for {
-		p, changed := c.look(from, q.There)
+	for there := q.There; ; there = false { // it is there because it asked, not because it is answered
+		p, changed := c.look(from, there)
 		if p.Mark != q.Seen || q.Wait == 0 {
 			return p, nil
 		}
 		select {
 		case <-changed:
 		case <-timeout.C:
-			p, _ = c.look(from, q.There)
+			p, _ = c.look(from, false)
 			return p, nil
 		case <-ctx.Done():
 			return position{}, ctx.Err()

@@ -15,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	retryAfter = time.Millisecond
+	retryAfter = 5 * time.Millisecond
 	os.Exit(m.Run())
 }
 

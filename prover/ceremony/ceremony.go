@@ -97,7 +97,8 @@ func Resume(ctx context.Context, dir string, c *Circuit, coordinator Signer) (*C
 		unlock()
 		return nil, err
 	}
-	return &Ceremony{circuit: c, folder: f, coordinator: coordinator, unlock: unlock, transcript: t}, nil
+	return &Ceremony{circuit: c, folder: f, coordinator: coordinator, unlock: unlock, transcript: t,
+		whole: len(t.steps) == 0}, nil
 }
 
 // Close gives the folder to other processes. The ceremony must not be used any more.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/grille-gateway/grille/node/api"
 	"github.com/grille-gateway/grille/node/client"
+	"github.com/grille-gateway/grille/node/config"
 )
 
 const (
@@ -181,7 +183,7 @@ The result goes back to the gateway with grille ceremony submit.`,
 			if off.key != "" || off.member != "" || off.out != "" {
 				return usagef("--key, --member and -f go with --offline")
 			}
-			return a.ceremonyTask(cmd.Context(), "/v1/ceremony/contribute", r, "contributing")
+			return a.ceremonyTask(cmd.Context(), "/v1/ceremony/contribute", r, "contributing", a.contributed(r.Phase))
 		},
 	}
 	c.Flags().StringVar(&r.Ceremony, "ceremony", "", "which ceremony, as status shows it (default: the only one that is open)")
@@ -213,7 +215,7 @@ there are if they are of a quorum of the logs. It changes nothing about what is 
 }
 
 // ceremonyTask starts something at the gateway that takes a while, and shows how it goes on.
-func (a *app) ceremonyTask(ctx context.Context, path string, r ceremonyRequest, what string) error {
+func (a *app) ceremonyTask(ctx context.Context, path string, r ceremonyRequest, what string, done func(api.Ceremony) bool) error {
 	gateway, err := a.client()
 	if err != nil {
 		return err
@@ -223,13 +225,31 @@ func (a *app) ceremonyTask(ctx context.Context, path string, r ceremonyRequest, 
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	r.Ceremony = c.ID
-	return a.follow(ctx, gateway, c, what, func(now *api.Ceremony) error { return gateway.post(ctx, path, r, now) })
+	return a.follow(ctx, gateway, c, what, done, func(now *api.Ceremony) error { return gateway.post(ctx, path, r, now) })
 }
 
-// follow shows how a task of the gateway goes on, and ends with it. again starts it anew at a gateway that was restarted.
-func (a *app) follow(ctx context.Context, gateway *gatewayClient, c api.Ceremony, what string, again func(*api.Ceremony) error) error {
+// contributed tells whether this gateway's member contributed to a phase, or (0) to both.
+func (a *app) contributed(phase int) func(api.Ceremony) bool {
+	settings, err := config.Load(config.Folder(a.dir))
+	return func(c api.Ceremony) bool {
+		i := slices.IndexFunc(c.Members, func(m api.CeremonyMember) bool { return m.Member == settings.Member })
+		if err != nil || i < 0 {
+			return true
+		}
+		for n, did := range c.Members[i].Phases {
+			if (phase == 0 || phase == n+1) && did != "contributed" {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// follow shows how a task of the gateway goes on, and ends when it is done. A gateway that was restarted forgot it: again starts it anew.
+func (a *app) follow(ctx context.Context, gateway *gatewayClient, c api.Ceremony, what string, done func(api.Ceremony) bool,
+	again func(*api.Ceremony) error) error {
 	said, away := "", time.Time{}
-	for c.Here.Task != "" {
+	for c.Here.Task != "" || c.Here.Fault == "" && !done(c) {
 		if line := fmt.Sprintf("%s: %s", c.Here.Task, c.Here.Stage); line != said && c.Here.Stage != "" {
 			a.stage(line)
 			said = line
@@ -249,7 +269,7 @@ func (a *app) follow(ctx context.Context, gateway *gatewayClient, c api.Ceremony
 				continue
 			}
 		}
-		if err == nil && !away.IsZero() && now.Here.Task == "" && now.Here.Fault == "" { // restarted: what it was at is done anew
+		if err == nil && now.Here.Task == "" && now.Here.Fault == "" && !done(now) {
 			err = again(&now)
 		}
 		if err != nil {

@@ -113,7 +113,8 @@ func (a *app) fetchCeremony(ctx context.Context, r ceremonyRequest) (api.Ceremon
 	}
 	r.Ceremony = found.ID
 	again := func(now *api.Ceremony) error { return gateway.post(ctx, "/v1/ceremony/fetch", r, now) }
-	if err := quiet.follow(ctx, gateway, found, "fetching the ceremony", again); err != nil {
+	fetched := func(api.Ceremony) bool { return true }
+	if err := quiet.follow(ctx, gateway, found, "fetching the ceremony", fetched, again); err != nil {
 		return found, err
 	}
 	return found, gateway.get(ctx, "/v1/ceremony/"+found.ID, &found)
@@ -201,7 +202,7 @@ func (a *app) ceremonySubmit() *cobra.Command {
 			if err := gateway.send(cmd.Context(), "/v1/ceremony/submit", "application/octet-stream", bytes.NewReader(data), &c); err != nil {
 				return hint(fmt.Errorf("submitting %s: %w", args[0], err), "grille ceremony status")
 			}
-			return a.follow(cmd.Context(), gateway, c, "submitting", func(now *api.Ceremony) error {
+			return a.follow(cmd.Context(), gateway, c, "submitting", a.contributed(c.Phase), func(now *api.Ceremony) error {
 				return gateway.send(cmd.Context(), "/v1/ceremony/submit", "application/octet-stream", bytes.NewReader(data), now)
 			})
 		},
@@ -224,7 +225,7 @@ members. In a demo --adopt takes over the keys that the coordinator verified. Ex
 			case len(args) == 0 && (networkPath != "" || keys != ""):
 				return usagef("--network and --keys go with a folder")
 			case len(args) == 0:
-				return a.ceremonyTask(cmd.Context(), "/v1/ceremony/verify", r, "verifying")
+				return a.ceremonyTask(cmd.Context(), "/v1/ceremony/verify", r, "verifying", func(c api.Ceremony) bool { return c.Here.Verified != "" })
 			case r.Adopt:
 				return usagef("--adopt goes without a folder: the gateway asks the coordinator")
 			}
