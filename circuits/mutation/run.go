@@ -29,7 +29,7 @@ const uncounted = "^(TestGolden|TestConstraintLimit|TestCompileIsDeterministic|T
 	"TestHintsAreGnarks|TestEveryHintLied)$"
 
 // A mutant that makes a test run for ever counts as caught by nothing.
-const deadline = 60 * time.Second
+const deadline = 3 * time.Minute
 
 // built are test binaries with every mutant planted.
 type built struct {
