@@ -263,10 +263,12 @@ func (c *coordinator) verify(ctx context.Context, a *arrived) error {
 		c.outcome(a.member, handedAccepted, "")
 		return c.stepped(nil)
 	case !errors.As(err, &refused):
+		c.putBack(a)
 		return err
 	}
 	c.log.Warn("a contribution was refused", logkey.Member, a.member, logkey.Code, string(refused.Reason))
 	if err := c.ceremony.Pass(a.member, refused.Reason, c.o.Now()); err != nil {
+		c.putBack(a)
 		return err
 	}
 	c.outcome(a.member, handedRefused, refused.Reason)
@@ -303,6 +305,13 @@ func (c *coordinator) takeArrived() *arrived {
 	a := c.arrived
 	c.arrived = nil
 	return a
+}
+
+// putBack keeps a contribution that could not be decided on for a fault here: its member was told that it is being verified.
+func (c *coordinator) putBack(a *arrived) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.arrived = a
 }
 
 func (c *coordinator) hurried() bool {

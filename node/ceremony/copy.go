@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
-	"sync"
 
 	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/prover"
@@ -62,9 +61,11 @@ func (s *Service) sync(ctx context.Context, coordinator string, p position) (*ru
 		t := c.ceremony.Transcript()
 		return t, s.noteOwn(t)
 	}
-	lock := s.copyLock(p.Ceremony)
-	lock.Lock()
-	defer lock.Unlock()
+	unlock, err := s.copying(ctx, coordinator)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	known, err := rules.OpenFolder(s.dir(p.Ceremony)).Transcript()
 	if err == nil && known.Digest() == p.Transcript {
 		return known, nil
@@ -82,6 +83,9 @@ func (s *Service) sync(ctx context.Context, coordinator string, p position) (*ru
 	if err := s.checkCopy(known, t, coordinator, p.Ceremony); err != nil {
 		return nil, err
 	}
+	if err := s.noteOwn(t); err != nil { // first: what is on disk is not looked at again
+		return nil, err
+	}
 	f, err := rules.MakeFolder(s.dir(p.Ceremony))
 	if err == nil {
 		err = f.PutTranscript(t)
@@ -89,7 +93,7 @@ func (s *Service) sync(ctx context.Context, coordinator string, p position) (*ru
 	if err != nil {
 		return nil, err
 	}
-	return t, s.noteOwn(t)
+	return t, nil
 }
 
 // room refuses to copy more ceremonies of one coordinator than anybody holds.
@@ -116,9 +120,6 @@ func (s *Service) fetchTranscript(ctx context.Context, coordinator string, p pos
 	if err != nil {
 		return nil, err
 	}
-	lock := s.copyLock(coordinator)
-	lock.Lock()
-	defer lock.Unlock()
 	dir := filepath.Join(s.o.Dir, "incoming", url.PathEscape(coordinator))
 	data, err := Caller(s.call).download(ctx, coordinator, dir, name, p.Size, func(int64) {})
 	if err != nil {
@@ -149,13 +150,21 @@ func (s *Service) checkCopy(known, t *rules.Transcript, coordinator, name string
 	return nil
 }
 
-func (s *Service) copyLock(name string) *sync.Mutex {
+// copying waits until nothing else is copied from a coordinator, or ctx ends. What one coordinator holds up, by any name that it gives to
+// its ceremonies, holds up no other's.
+func (s *Service) copying(ctx context.Context, coordinator string) (done func(), err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.copies[name] == nil {
-		s.copies[name] = new(sync.Mutex)
+	if s.copies[coordinator] == nil {
+		s.copies[coordinator] = make(chan struct{}, 1)
 	}
-	return s.copies[name]
+	held := s.copies[coordinator]
+	s.mu.Unlock()
+	select {
+	case held <- struct{}{}:
+		return func() { <-held }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting for what %s sends: %w", coordinator, ctx.Err())
+	}
 }
 
 // noteOwn keeps the list of this member's contributions that a coordinator took: keys that do not rest on them are not relied on.

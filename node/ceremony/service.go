@@ -25,6 +25,8 @@ const (
 	headTimeout = 5 * time.Second
 	// askTimeout bounds asking one member for its ceremonies.
 	askTimeout = 3 * time.Second
+	// syncTimeout bounds bringing the copies of one member's ceremonies up to date when somebody asks for all.
+	syncTimeout = 15 * time.Second
 	// askAtOnce bounds how many members are asked at once.
 	askAtOnce = 16
 	// maxCeremonies bounds how many ceremonies a coordinator tells of, the newest ones.
@@ -65,7 +67,7 @@ type Service struct {
 	ctx     context.Context // of Run; nil before it
 	running map[string]*coordinator
 	tasks   map[string]*task
-	copies  map[string]*sync.Mutex // held while a copy of a transcript is brought up to date
+	copies  map[string]chan struct{} // by coordinator; full while a copy of a transcript of its is brought up to date
 	loops   sync.WaitGroup
 	closed  bool
 
@@ -77,7 +79,7 @@ func Open(o Options) (*Service, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{o: o, running: make(map[string]*coordinator), tasks: make(map[string]*task), copies: make(map[string]*sync.Mutex)}
+	s := &Service{o: o, running: make(map[string]*coordinator), tasks: make(map[string]*task), copies: make(map[string]chan struct{})}
 	s.circuit = sync.OnceValues(rules.Statement)
 	if o.Circuit != nil {
 		s.circuit = o.Circuit

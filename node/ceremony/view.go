@@ -41,25 +41,45 @@ func (s *Service) known(ctx context.Context) ([]known, error) {
 		p, _ := c.look(s.o.Member, false)
 		found[p.Ceremony] = known{transcript: c.ceremony.Transcript(), position: &p}
 	}
-	for coordinator, positions := range s.askAll(ctx) {
-		for _, p := range positions {
-			t, err := s.sync(ctx, coordinator, p)
-			if err != nil {
-				s.o.Logger.Warn("what a member tells of a ceremony is not believed", logkey.Member, coordinator, logkey.Error, err)
-				if old, ok := found[p.Ceremony]; ok && old.transcript.Opening().Coordinator == coordinator {
-					found[p.Ceremony] = known{transcript: old.transcript, err: err}
-				}
-				continue
-			}
-			found[p.Ceremony] = known{transcript: t, position: &p}
-		}
-	}
+	s.syncAll(ctx, s.askAll(ctx), found)
 	var out []known
 	for _, k := range found {
 		out = append(out, k)
 	}
 	slices.SortFunc(out, func(a, b known) int { return -compareAge(a.transcript, b.transcript) })
 	return out, nil
+}
+
+// syncAll brings the copies up to date of what the coordinators tell. They are asked side by side and each for a bounded time: one that
+// sends nothing holds up nobody's commands.
+func (s *Service) syncAll(ctx context.Context, told map[string][]position, found map[string]known) {
+	var mu sync.Mutex // guards found
+	var syncing sync.WaitGroup
+	slots := make(chan struct{}, askAtOnce)
+	for coordinator, positions := range told {
+		slots <- struct{}{}
+		syncing.Go(func() {
+			defer func() { <-slots }()
+			ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+			defer cancel()
+			for _, p := range positions {
+				t, err := s.sync(ctx, coordinator, p)
+				if err != nil {
+					s.o.Logger.Warn("what a member tells of a ceremony is not believed", logkey.Member, coordinator, logkey.Error, err)
+				}
+				mu.Lock()
+				old, ok := found[p.Ceremony]
+				switch {
+				case err == nil:
+					found[p.Ceremony] = known{transcript: t, position: &p}
+				case ok && old.transcript.Opening().Coordinator == coordinator:
+					found[p.Ceremony] = known{transcript: old.transcript, err: err}
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	syncing.Wait()
 }
 
 // Ceremony implements api.KeyCeremonies.
