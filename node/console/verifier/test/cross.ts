@@ -14,7 +14,7 @@ import { sha256 } from "../src/hash.js";
 import { ConfigurationError, Refused, readChain, readLogs, verify } from "../src/index.js";
 import { ProgramError, layout } from "../src/program.js";
 import { parseTemplate, programAt } from "../src/template.js";
-import { type Random, type WholeLog, parts, relogged, resigned } from "./resign.js";
+import { type Random, type WholeLog, changeText, parts, relogged, resigned } from "./resign.js";
 import { type Vector, bytesOf, repository, trustOf, vectorFolder, vectors } from "./files.js";
 
 interface Case {
@@ -144,6 +144,8 @@ function partCases(valid: Vector[], count: number, random: Random): Case[] {
   const entries = [...new Set([...golden, ...bodies])].map(utf8);
   const programs = JSON.parse(readFileSync(join(repository, "circuits/testdata/golden.json"), "utf8")) as { programs: Record<string, { program: object }> };
   const templates = Object.values(programs.programs).map((p) => utf8(JSON.stringify({ program: p.program, dates: [{ atom: 0, years: 65, sign: -1 }] })));
+  const units = JSON.parse(readFileSync(join(vectorFolder, "units.json"), "utf8")) as { programs: { program: string }[] };
+  for (const { program } of units.programs) templates.push(utf8(`{"program":${program}}`));
   for (const e of entries.map((raw) => decodeEntry(raw))) if (e.kind === "policy.publish" && e.body.template.length > 60) templates.push(utf8(e.body.template));
   const networks = [...new Set(valid.map((v) => v.network))].map((f) => bytesOf(join(vectorFolder, f)));
   networks.push(bytesOf(join(repository, "ledger/network/testdata/configuration.golden")));
@@ -151,7 +153,8 @@ function partCases(valid: Vector[], count: number, random: Random): Case[] {
   const out: Case[] = [];
   const draw = (kind: Case["kind"], from: Uint8Array[], n: number) => {
     const data = from[random(from.length)]!;
-    const changed = n % 4 === 0 ? alter(data, random) : damage(data, random);
+    const form = () => utf8(changeText(utf8Text(data)!, random)); // still a document
+    const changed = n % 4 === 0 ? alter(data, random) : n % 4 === 1 || kind === "entry" ? damage(data, random) : form();
     out.push({ kind, about: `${kind} ${n}`, data: changed, as: days[random(days.length)]! });
   };
   for (let n = 0; n < count; n++) {

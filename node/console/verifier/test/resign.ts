@@ -70,7 +70,8 @@ function change(doc: Json, random: Random): Json {
   return copy;
 }
 
-function changeText(text: string, random: Random): string {
+/** Changes one value of a document. */
+export function changeText(text: string, random: Random): string {
   return JSON.stringify(change(JSON.parse(text) as Json, random));
 }
 

@@ -6,12 +6,12 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { concat, fromHex, hex, utf8 } from "../src/bytes.js";
 import { decodeBundle } from "../src/bundle.js";
-import { decodeEntry } from "../src/entry.js";
+import { EntryError, decodeEntry } from "../src/entry.js";
 import { digest, labels } from "../src/envelope.js";
 import { element, elementBytes, formatElement, order } from "../src/field.js";
 import { VerifyingKey, KeyError } from "../src/groth16.js";
 import { first248, hashParts, sha256 } from "../src/hash.js";
-import { verify } from "../src/index.js";
+import { ConfigurationError, readChain, verify } from "../src/index.js";
 import { cosignatureType, logType, parseCheckpoint, parseVerifierKey, verifyCosignature, verifyOwner } from "../src/note.js";
 import { constants, poseidon2 } from "../src/poseidon2.js";
 import { parseText } from "../src/json.js";
@@ -42,6 +42,8 @@ interface Units {
   logs: { size: number; root: string; paths: string[][] }[];
   notes: { key: string; text: string; line: string; time?: number }[];
   programs: { program: string; unguarded: boolean }[];
+  entries: { about: string; body: string; is: string }[];
+  networks: { about: string; file: string; old: string; new: string }[];
   verifying_keys: { about: string; offset: number; bytes: string; cut?: boolean }[];
 }
 
@@ -148,5 +150,27 @@ test("exempt columns are read where a test asks for them", () => {
     const check = () => checkProgram(programShape.decode(parseText(text), text));
     if (unguarded) assert.throws(check, ProgramError, text);
     else assert.doesNotThrow(check, text);
+  }
+});
+
+test("what a reader takes entries for", () => {
+  const take = (body: string) => {
+    try {
+      return decodeEntry(utf8(body)).kind;
+    } catch (e) {
+      if (e instanceof EntryError) return "malformed";
+      throw e;
+    }
+  };
+  for (const { about, body, is } of units.entries) assert.equal(take(body), is, `${about}: ${body}`);
+});
+
+test("configurations and chains that are not to be trusted", () => {
+  for (const { about, file, old, new: other } of units.networks) {
+    const text = readFileSync(join(vectorFolder, file), "utf8");
+    const changed = text.replace(old, () => other);
+    assert.notEqual(changed, text, about);
+    readChain(utf8(text));
+    assert.throws(() => readChain(utf8(changed)), ConfigurationError, about);
   }
 });
