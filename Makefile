@@ -81,9 +81,10 @@ ts-cross: ts
 ts-browser:
 	cd $(TS) && npm run browser
 
-# The demo once, from nothing to a verified verdict.
+# The demo from nothing to a verified verdict: with a key ceremony of its four members, and again with the keys that it left.
 demo:
-	$(GO) run ./node/cmd/grille demo --once
+	@keys=$$(mktemp -d) && trap 'rm -rf "$$keys"' EXIT && for run in first second; do \
+		echo "$(GO) run ./node/cmd/grille demo --once, the $$run time"; $(GO) run ./node/cmd/grille demo --once --keys "$$keys" || exit 1; done
 
 # The twelve worked examples: every case natively, then by `grille program run` over a network of four gateways. Part of unit and system.
 examples:

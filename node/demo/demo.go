@@ -38,7 +38,11 @@ func Play(ctx context.Context, run Run) error {
 		return err
 	}
 	defer remove()
-	n, s, err := raise(ctx, run, dir, p)
+	keys, circuit, err := cachedKeys(ctx, run.KeysDir, p.stage)
+	if err != nil {
+		return err
+	}
+	n, err := raise(run, dir, keys, circuit, p)
 	if err != nil {
 		return err
 	}
@@ -53,6 +57,14 @@ func Play(ctx context.Context, run Run) error {
 		return err
 	}
 	p.stage("four gateways are up and hear one another")
+	if keys == nil {
+		p.firstRun()
+		if keys, err = n.makeKeys(ctx, run.KeysDir, p.stage); err != nil {
+			return err
+		}
+	}
+	p.keys(keys.Metadata(), n.opts.Circuit.Contributors)
+	s := &Story{KeyKind: keys.Metadata().Kind, Transcript: keys.Metadata().Transcript}
 	if err := n.Furnish(ctx); err != nil {
 		return err
 	}
@@ -74,21 +86,14 @@ func Play(ctx context.Context, run Run) error {
 	return finish(ctx, run, p, s)
 }
 
-// raise prepares keys and folders.
-func raise(ctx context.Context, run Run, dir string, p *printer) (*Network, *Story, error) {
-	keys, err := prover.Develop(ctx, run.KeysDir, p.stage)
-	if err != nil {
-		return nil, nil, err
+// raise prepares the members' folders: with the keys of an earlier run, or none.
+func raise(run Run, dir string, keys *prover.Keys, circuit network.Circuit, p *printer) (*Network, error) {
+	opts := Options{Dir: dir, Program: run.Program, KeysDir: run.KeysDir, OwnKeys: keys == nil, Beat: 5, Circuit: circuit,
+		Schemes: Schemes, Members: Departments, Progress: p.stage}
+	if keys != nil {
+		opts.VerifyingKey = keys.VerifyingKey()
 	}
-	verifier, err := prover.NewVerifier(keys.VerifyingKey())
-	if err != nil {
-		return nil, nil, err
-	}
-	p.keys(keys.Metadata())
-	n, err := Build(Options{Dir: dir, Program: run.Program, KeysDir: run.KeysDir, VerifyingKey: keys.VerifyingKey(), Beat: 5,
-		Circuit: network.Circuit{ID: verifier.CircuitID(), VerifyingKey: verifier.SHA256(), Kind: verifier.Kind()},
-		Schemes: Schemes, Members: Departments, Progress: p.stage})
-	return n, &Story{KeyKind: verifier.Kind()}, err
+	return Build(opts)
 }
 
 // workFolder makes the folder that the members live in.

@@ -74,6 +74,20 @@ func startNetwork(t *testing.T, beat int) *Network {
 	if err != nil {
 		t.Fatal(err)
 	}
+	stopAtEnd(t, n)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if err := n.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Furnish(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// stopAtEnd stops a network when the test ends, and shows how its logs end if the test failed.
+func stopAtEnd(t *testing.T, n *Network) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), shutdown)
 		defer cancel()
@@ -86,15 +100,6 @@ func startNetwork(t *testing.T, beat int) *Network {
 			}
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	if err := n.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Furnish(ctx); err != nil {
-		t.Fatal(err)
-	}
-	return n
 }
 
 // survey is the data by row, for answers that share nothing with the gateways.

@@ -42,12 +42,13 @@ var Departments = []Department{
 
 // Options says how to run a network.
 type Options struct {
-	Dir          string // folder for everything; each member gets a folder in it
-	Program      string // grille executable
-	KeysDir      string // cache of the circuit's keys, shared by the members
-	Circuit      network.Circuit
-	VerifyingKey []byte // of Circuit, as prover writes it
-	Beat         int    // seconds
+	Dir          string          // folder for everything; each member gets a folder in it
+	Program      string          // grille executable
+	KeysDir      string          // of the circuit's keys, shared by the members
+	OwnKeys      bool            // in place of KeysDir each member has a folder of its own for keys, which are still to be made
+	Circuit      network.Circuit // zero: the network has none yet
+	VerifyingKey []byte          // of Circuit, as prover writes it
+	Beat         int             // seconds
 	Schemes      []network.Scheme
 	Members      []Department
 	Progress     func(stage string)
@@ -119,9 +120,13 @@ func Build(opts Options) (*Network, error) {
 		n.Nodes = append(n.Nodes, node)
 		cards = append(cards, card)
 	}
+	var circuits []network.Circuit
+	if opts.Circuit.ID != "" {
+		circuits = []network.Circuit{opts.Circuit}
+	}
 	var err error
 	n.Config, err = network.Build(Instance, network.Params{Mode: network.ModeDemo, Schemes: opts.Schemes, BeatSeconds: opts.Beat,
-		HeartbeatSeconds: 2, FreshnessSeconds: 30, Circuits: []network.Circuit{opts.Circuit},
+		HeartbeatSeconds: 2, FreshnessSeconds: 30, Circuits: circuits,
 		Expires: time.Now().AddDate(1, 0, 0).UTC().Format("2006-01-02T15:04:05Z")}, cards)
 	if err != nil {
 		return nil, err
@@ -133,6 +138,9 @@ func Build(opts Options) (*Network, error) {
 	}
 	return n, nil
 }
+
+// ownKeys is the folder of keys in a member's own.
+const ownKeys = "circuit"
 
 // prepare makes one member's folder with settings, keys and card.
 func prepare(opts Options, d Department) (*Node, network.Card, error) {
@@ -153,6 +161,9 @@ func prepare(opts Options, d Department) (*Node, network.Card, error) {
 	settings.Peer.Listen, settings.API.Listen = place.Peer, place.API
 	settings.API.Metrics = "loopback"
 	settings.Prover.Keys = opts.KeysDir
+	if opts.OwnKeys {
+		settings.Prover.Keys = folder.Path(ownKeys)
+	}
 	settings.Limits.QueriesPerSecond = 1000
 	if err := config.WriteNew(folder.Config(), settings.Render(), 0o600); err != nil {
 		return nil, network.Card{}, err

@@ -47,9 +47,15 @@ func (p *printer) opening() {
 	p.line("")
 }
 
-func (p *printer) keys(m prover.Metadata) {
-	p.stage(fmt.Sprintf("%s keys for %d constraints, %d public inputs (one machine made them alone: good for a demo, worth nothing as evidence)",
-		m.Kind, m.Constraints, m.PublicInputs))
+// firstRun says why this takes longer than the next time.
+func (p *printer) firstRun() {
+	p.stage("no keys yet: the members make them together, which takes one to two minutes; later runs find them")
+}
+
+func (p *printer) keys(m prover.Metadata, contributors int) {
+	p.stage(fmt.Sprintf("%s keys for %d constraints, %d public inputs: %d members made them together, sound if one was honest", m.Kind,
+		m.Constraints, m.PublicInputs, contributors))
+	p.stage(fmt.Sprintf("transcript %.16s..., which one process verified for all: good for a demo, where all run on one machine", m.Transcript))
 }
 
 func (p *printer) ready(s *Story) {

@@ -43,14 +43,15 @@ type Check struct {
 
 // A Story is what the demo saw.
 type Story struct {
-	Ready    float64  `json:"ready_seconds"` // from start to ready to ask
-	KeyKind  string   `json:"key_kind"`
-	Finality float64  `json:"finality_ms"` // mean over all entries so far
-	Steps    []Step   `json:"steps"`
-	Checks   []Check  `json:"checks"`
-	Audits   []Audit  `json:"audits"`
-	Members  []Member `json:"members"`
-	Examples []Sample `json:"examples,omitempty"` // programs of Asker that can be run while the demo runs
+	Ready      float64  `json:"ready_seconds"` // from start to ready to ask
+	KeyKind    string   `json:"key_kind"`
+	Transcript string   `json:"transcript"`  // SHA-256 of that of the key ceremony
+	Finality   float64  `json:"finality_ms"` // mean over all entries so far
+	Steps      []Step   `json:"steps"`
+	Checks     []Check  `json:"checks"`
+	Audits     []Audit  `json:"audits"`
+	Members    []Member `json:"members"`
+	Examples   []Sample `json:"examples,omitempty"` // programs of Asker that can be run while the demo runs
 }
 
 // A Member is where one department can be reached while the demo runs.

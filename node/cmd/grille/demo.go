@@ -15,7 +15,8 @@ func (a *app) demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "demo", Short: "Run four departments on this machine and tell what happens", Args: cobra.NoArgs,
 		Long: `Starts four gateways on loopback, each a process of its own, fills them with survey data, asks questions between them and tries
-to forge an answer. Without --once the gateways stay up until you interrupt it, for you to try the other commands on.`,
+to forge an answer. The first time the four make the circuit's keys in a ceremony, which takes one to two minutes; later runs find
+them in the user's cache. Without --once the gateways stay up until you interrupt it, for you to try the other commands on.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			program, err := os.Executable()
 			if err != nil {
@@ -26,7 +27,7 @@ to forge an answer. Without --once the gateways stay up until you interrupt it, 
 				if err != nil {
 					return hint(fmt.Errorf("finding a place for the circuit's keys: %w", err), "grille demo --keys DIR")
 				}
-				run.KeysDir = filepath.Join(cache, "grille", "keys")
+				run.KeysDir = filepath.Join(cache, "grille", "demo")
 			}
 			run.Program, run.JSON, run.Out, run.Err = program, a.output == "json", a.out, a.err
 			return demo.Play(cmd.Context(), run)
