@@ -90,6 +90,13 @@ var badReceipts = []vector{
 			s.entries = append(s.entries, entry.ReceiptsBatch{Beat: s.promise.Beat + 1, Root: vectorSalt("batch 4").String(), Time: vectorTime(vectorNow.Add(time.Minute))})
 		}
 	}},
+	{name: "receipt-batch-second", about: "the batch is the second of its beat, which is void", log: true, alter: func(s *stage) {
+		s.logged = true
+		s.onLater = func() {
+			s.entries = append(s.entries, entry.ReceiptsBatch{Beat: s.promise.Beat, Root: vectorSalt("batch 4").String(), Time: vectorTime(vectorNow.Add(time.Minute))})
+		}
+	}},
+	{name: "receipt-other-beat", about: "the receipt is in the batch of the beat after the promised one", alter: func(s *stage) { s.logged, s.late = true, 1 }},
 	{name: "receipt-replica-behind", about: "the verifier's copy of the log ends before the batch", log: true, alter: func(s *stage) {
 		s.logged = true
 		s.onLog = func(l *logFile) { l.Logs[0].Entries = l.Logs[0].Entries[:atReceipt] }

@@ -79,6 +79,7 @@ type stage struct {
 	onLog       func(l *logFile)
 	onLater     func() // may append entries before the receipt's batch
 	place       uint32 // where the receipt stands, if it is not where the promise says
+	late        uint64 // beats after the promised one
 	scheme      string // of the subject's identifier
 
 	cosigning *network.Configuration // by which mirrors cosign now
@@ -434,7 +435,7 @@ func (s *stage) later(b *bundle.Bundle) {
 	s.must(err)
 	path, err := tree.Path(place)
 	s.must(err)
-	s.entries = append(s.entries, entry.ReceiptsBatch{Beat: s.promise.Beat, Root: tree.Root().String(), Epochs: map[string]uint64{"people": atEpoch},
+	s.entries = append(s.entries, entry.ReceiptsBatch{Beat: s.promise.Beat + s.late, Root: tree.Root().String(), Epochs: map[string]uint64{"people": atEpoch},
 		Time: vectorTime(vectorNow.Add(time.Minute))}, s.claims(s.promise.Beat, b.Nullifier))
 	s.log = newMemoryLog(s.t, s.bodies())
 	n := uint64(len(s.entries))

@@ -257,6 +257,10 @@ var badCurrency = []vector{
 		earlier.Period = "2025"
 		s.entries[atOther] = earlier
 	}},
+	{name: "in-force-scope-second", about: "the scope is the second of its program and period, which is void", reason: bundle.ReasonNotInForce, log: true, alter: func(s *stage) {
+		claims(s)
+		s.entries[atOther] = s.entries[atScope]
+	}},
 	{name: "in-force-scope-fenced", about: "the scope was open on the holder's log that ended", reason: bundle.ReasonNotInForce, log: true, alter: func(s *stage) {
 		claims(s)
 		secondLog(s, s.entries[:atScope+1])

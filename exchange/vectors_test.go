@@ -200,8 +200,8 @@ func checkVectorFiles(t *testing.T, used map[string]bool) {
 		}
 		return nil
 	})
-	if err != nil || total > 7<<19 {
-		t.Errorf("%d bytes of vectors, at most 3.5 MiB: %v", total, err)
+	if err != nil || total > 15<<18 {
+		t.Errorf("%d bytes of vectors, at most 3.75 MiB: %v", total, err)
 	}
 }
 
