@@ -19,3 +19,9 @@ const (
 const timeFormat = "2006-01-02T15:04:05Z"
 
 func formatTime(t time.Time) string { return t.UTC().Truncate(time.Second).Format(timeFormat) }
+
+// isTime tells a time in its one spelling: time.Parse also takes fractions of a second, and hours of one digit.
+func isTime(s string) bool {
+	t, err := time.Parse(timeFormat, s)
+	return err == nil && t.Format(timeFormat) == s
+}

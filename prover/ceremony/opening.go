@@ -64,7 +64,6 @@ func (m Member) key() ed25519.PublicKey {
 
 // check refuses an opening that no ceremony may have, with ReasonOpening.
 func (o *Opening) check() error {
-	_, timeErr := time.Parse(timeFormat, o.Opened)
 	switch {
 	case o.Version != 1:
 		return refuse(ReasonOpening, "version %d is unknown", o.Version)
@@ -86,7 +85,7 @@ func (o *Opening) check() error {
 		return refuse(ReasonOpening, "one contributor would have to be trusted: ask for 2 or more")
 	case o.TurnSeconds < 1 || o.TurnSeconds > MaxTurn:
 		return refuse(ReasonOpening, "a turn lasts 1 to %d seconds", MaxTurn)
-	case timeErr != nil:
+	case !isTime(o.Opened):
 		return refuse(ReasonOpening, "opened is no time in whole seconds, UTC")
 	}
 	return o.checkMembers()

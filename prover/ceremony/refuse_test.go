@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"strings"
 	"testing"
 	"time"
 )
@@ -131,6 +132,8 @@ var forgeries = []forgery{
 	{"of another size", nil, stepped(names[1], func(s *Step) { s.Size++ }), ReasonPayload},
 	{"a step of no kind", nil, stepped(names[1], func(s *Step) { s.Kind = "gift" }), ReasonEncoding},
 	{"with a beacon", nil, stepped(names[1], func(s *Step) { s.Beacon = sum(nil) }), ReasonEncoding},
+	{"of a time with a fraction", nil, stepped(names[1], func(s *Step) { s.Time = strings.TrimSuffix(s.Time, "Z") + ".5Z" }), ReasonEncoding},
+	{"of an hour with one digit", nil, stepped(names[1], func(s *Step) { s.Time = "2026-03-01T5:00:00Z" }), ReasonEncoding},
 	{"of no time", nil, stepped(names[1], func(s *Step) { s.Time = "today" }), ReasonEncoding},
 	{"a seal", nil, stepped(names[0], func(s *Step) {
 		*s = Step{Version: 1, Kind: StepPass, Ceremony: s.Ceremony, Index: s.Index, Previous: s.Previous, Phase: s.Phase, Member: names[1],

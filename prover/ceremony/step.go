@@ -59,8 +59,7 @@ func parseTime(s string) time.Time {
 
 // checkForm refuses a step whose fields are malformed or of another kind, with ReasonEncoding, whatever stands before it.
 func (s *Step) checkForm() error {
-	_, err := time.Parse(timeFormat, s.Time)
-	if s.Version != 1 || (s.Phase != 1 && s.Phase != 2) || err != nil || !isDigest(s.Ceremony) || !isDigest(s.Previous) {
+	if s.Version != 1 || (s.Phase != 1 && s.Phase != 2) || !isTime(s.Time) || !isDigest(s.Ceremony) || !isDigest(s.Previous) {
 		return refuse(ReasonEncoding, "the step has a malformed field")
 	}
 	blank := Step{Version: s.Version, Kind: s.Kind, Ceremony: s.Ceremony, Index: s.Index, Previous: s.Previous, Phase: s.Phase,
@@ -75,8 +74,7 @@ func (s *Step) checkForm() error {
 		formed = slices.Contains(reasons, s.Reason)
 	case StepClose:
 		blank.BeaconAfter = s.BeaconAfter
-		_, err := time.Parse(timeFormat, s.BeaconAfter)
-		formed = err == nil
+		formed = isTime(s.BeaconAfter)
 	case StepSeal:
 		blank.Evidence, blank.Beacon, blank.Opens = s.Evidence, s.Beacon, s.Opens
 		blank.VerifyingKey, blank.ProvingKey = s.VerifyingKey, s.ProvingKey

@@ -153,6 +153,7 @@ func TestRewrittenTranscripts(t *testing.T) {
 		{"a member's other key", func(o *Opening) { o.Members[1].Key = publicKey("GOV/other") }, nil, ReasonSignature},
 		{"a short key", func(o *Opening) { o.Members[3].Key = "AAAA" }, nil, ReasonOpening},
 		{"no turn's time", func(o *Opening) { o.TurnSeconds = 0 }, nil, ReasonOpening},
+		{"opened at a fraction of a second", func(o *Opening) { o.Opened = "2026-03-01T12:00:00.5Z" }, nil, ReasonOpening},
 		{"opened at no time", func(o *Opening) { o.Opened = "" }, nil, ReasonOpening},
 		{"another version", func(o *Opening) { o.Version = 2 }, nil, ReasonOpening},
 		{"a name with quotes", func(o *Opening) { o.Instance = "a\"b" }, nil, ReasonOpening},
