@@ -185,13 +185,7 @@ func (s *Service) Close() error {
 	return nil
 }
 
-// begin starts a loop, and returns false while Run does not run.
-func (s *Service) begin(loop func(ctx context.Context)) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.beginLocked(loop)
-}
-
+// beginLocked starts a loop, and returns false while Run does not run.
 func (s *Service) beginLocked(loop func(ctx context.Context)) bool {
 	if s.ctx == nil || s.closed {
 		return false
