@@ -221,3 +221,31 @@ func TestProductionStart(t *testing.T) {
 		}
 	}
 }
+
+// A holder that lacks keys of the circuit in force keeps its log and says so to who asks it. Once it has them, the same question is
+// answered.
+func TestHolderWithoutKeys(t *testing.T) {
+	w := newWorldWith(t, slowBeats, civil, benefits)
+	w.bare = civil
+	w.start(civil, benefits)
+	w.furnish(5)
+	_, err := w.running[benefits].Ask(t.Context(), question("P-0001"))
+	var p *api.Problem
+	if !errors.As(err, &p) || p.Code != codeNoCircuit || p.Query == "" || !strings.Contains(p.Detail, "the holder") {
+		t.Fatalf("%v", err)
+	}
+	if s := w.running[civil].Status(); !s.Ready || s.Circuit != "" || len(s.Circuits) != 1 || s.Circuits[0].Verifies || s.Circuits[0].Problem == "" {
+		t.Errorf("%+v", s)
+	}
+	w.halt(civil)
+	w.bare = ""
+	w.start(civil)
+	var answer *api.Answer
+	w.eventually("the holder answers", func() bool {
+		answer, err = w.running[benefits].Resend(t.Context(), p.Query)
+		return err == nil
+	})
+	if answer.Verdict != "satisfied" || !answer.Verified {
+		t.Errorf("%+v", answer)
+	}
+}

@@ -49,6 +49,7 @@ type world struct {
 	t       *testing.T
 	dir     string
 	keys    *prover.Keys
+	bare    string // a member that has no keys
 	config  *network.Configuration
 	log     *lockedBuffer
 	running map[string]*running
@@ -156,16 +157,16 @@ func (w *world) folder(member string) config.Folder {
 	return config.Folder(filepath.Join(w.dir, strings.ReplaceAll(member, "/", "-")))
 }
 
-// shared are the keys that all gateways of the world have in common, if they do.
-func (w *world) shared() []*prover.Keys {
-	if w.keys == nil {
+// shared are the keys that all gateways of the world have in common, if they do, but for the bare one.
+func (w *world) shared(member string) []*prover.Keys {
+	if w.keys == nil || w.bare == member {
 		return nil
 	}
 	return []*prover.Keys{w.keys}
 }
 
 func (w *world) open(member string) (*Gateway, error) {
-	return Open(w.t.Context(), Options{Folder: w.folder(member), Version: "test", Circuits: w.shared(),
+	return Open(w.t.Context(), Options{Folder: w.folder(member), Version: "test", Circuits: w.shared(member),
 		Now:    func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) },
 		Logger: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 }

@@ -35,7 +35,7 @@ func (w *world) serve(member string) *served {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &served{stop: cancel, done: make(chan error, 1)}
 	go func() {
-		s.done <- Serve(ctx, Options{Folder: w.folder(member), Version: "test", Circuits: w.shared(),
+		s.done <- Serve(ctx, Options{Folder: w.folder(member), Version: "test", Circuits: w.shared(member),
 			Logger: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	}()
 	settings, err := config.Load(w.folder(member))
