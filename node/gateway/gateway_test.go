@@ -36,13 +36,14 @@ func TestMain(m *testing.M) {
 const instance = "test"
 
 // circuit are development keys, made once and shared by all tests of the module.
-var circuit = sync.OnceValues(func() (*prover.Keys, error) {
-	dir := os.Getenv("GRILLE_TEST_KEYS")
-	if dir == "" {
-		dir = filepath.Join(os.TempDir(), "grille-test-keys")
+var circuit = sync.OnceValues(func() (*prover.Keys, error) { return prover.Develop(context.Background(), keysDir(), nil) })
+
+func keysDir() string {
+	if dir := os.Getenv("GRILLE_TEST_KEYS"); dir != "" {
+		return dir
 	}
-	return prover.Develop(context.Background(), dir, nil)
-})
+	return filepath.Join(os.TempDir(), "grille-test-keys")
+}
 
 // world is a network of gateways in one process, over real QUIC on loopback.
 type world struct {
@@ -50,6 +51,7 @@ type world struct {
 	dir     string
 	keys    *prover.Keys
 	bare    string // a member that has no keys
+	made    string // folder of keys as of a ceremony
 	config  *network.Configuration
 	log     *lockedBuffer
 	running map[string]*running
