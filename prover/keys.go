@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	groth16 "github.com/consensys/gnark/backend/groth16/bls12-381"
 	"github.com/consensys/gnark/constraint"
@@ -188,14 +189,24 @@ func (k *Keys) create(ctx context.Context, c *keyCache, progress func(string)) e
 	return c.write(k)
 }
 
-// compile returns keys that have the statement only.
-func compile(progress func(string)) (*Keys, error) {
-	tell(progress, "compiling the statement")
+// statement is what keys have before they have keys, compiled once in a process. It is never changed, so that all keys share it.
+var statement = sync.OnceValues(func() (*Keys, error) {
 	cs, err := circuits.Compile()
 	if err != nil {
 		return nil, err
 	}
 	return keysFor(cs)
+})
+
+// compile returns keys that have the statement only.
+func compile(progress func(string)) (*Keys, error) {
+	tell(progress, "compiling the statement")
+	k, err := statement()
+	if err != nil {
+		return nil, err
+	}
+	own := *k
+	return &own, nil
 }
 
 func keysFor(cs constraint.ConstraintSystem) (*Keys, error) {

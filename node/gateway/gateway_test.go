@@ -82,13 +82,20 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
+// given are the addresses that freeAddress gave out. A port that nobody listens on yet can be found free twice.
+var given sync.Map
+
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	address, err := demo.FreePort()
-	if err != nil {
-		t.Fatal(err)
+	for {
+		address, err := demo.FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, twice := given.LoadOrStore(address, true); !twice {
+			return address
+		}
 	}
-	return address
 }
 
 // newWorld makes the folders of the members, adopted and ready to be opened.
