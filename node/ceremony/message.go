@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	rules "github.com/grille-gateway/grille/prover/ceremony"
 )
@@ -82,8 +84,11 @@ func decodeQuestion(data []byte) (question, error) {
 	return q, nil
 }
 
-// decodeAnswer reads what a coordinator tells. Names and times are the coordinator's to say; digests and sizes are checked, since files are
-// fetched by them.
+// maxTold bounds each text that a coordinator tells, in bytes.
+const maxTold = 512
+
+// decodeAnswer reads what a coordinator tells. Names and times are the coordinator's to say, in bounds and without control characters;
+// digests and sizes are checked, since files are fetched by them.
 func decodeAnswer(data []byte) (answer, error) {
 	var a answer
 	if err := decode(data, maxStatus, &a); err != nil {
@@ -97,6 +102,11 @@ func decodeAnswer(data []byte) (answer, error) {
 		_, fileErr := parseDigest(p.Transcript)
 		if err := errors.Join(nameErr, fileErr); err != nil {
 			return answer{}, err
+		}
+		for _, text := range append([]string{p.State, p.Turn, p.Until, p.Fault}, p.Waiting...) {
+			if len(text) > maxTold || strings.ContainsFunc(text, unicode.IsControl) { // people see it on their terminals
+				return answer{}, fmt.Errorf("%w: a text of %d bytes, or with control characters", ErrMessage, len(text))
+			}
 		}
 		if p.Size <= 0 || p.Size > rules.MaxTranscript || min(p.Keys[0], p.Keys[1]) < 0 || max(p.Keys[0], p.Keys[1]) > maxFile {
 			return answer{}, fmt.Errorf("%w: a transcript of %d bytes, keys of %v", ErrMessage, p.Size, p.Keys)

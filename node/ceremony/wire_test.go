@@ -110,3 +110,28 @@ func TestDigest(t *testing.T) {
 		}
 	}
 }
+
+// What a coordinator tells is shown on terminals: its texts are short and have no control characters.
+func TestAnswerTexts(t *testing.T) {
+	t.Parallel()
+	good := position{Ceremony: digest{1}.String(), Transcript: digest{2}.String(), Size: 1, State: stateTurn, Turn: tax, Until: "2026-03-01T12:00:00Z",
+		Waiting: []string{tax}, Fault: "2 of 4 logs have a checkpoint from after the announced time, 3 are needed"}
+	if _, err := decodeAnswer(mustEncode(answer{Version: 1, Ceremonies: []position{good}})); err != nil {
+		t.Error(err)
+	}
+	for name, change := range map[string]func(*position){
+		"a fault with an escape sequence": func(p *position) { p.Fault = "\x1b]0;done\a" },
+		"a fault of two lines":            func(p *position) { p.Fault = "none\nall is well" },
+		"a state of two columns":          func(p *position) { p.State = "done\tdone" },
+		"a turn with a control character": func(p *position) { p.Turn = "GOV/\u009btax" },
+		"a time of another kind":          func(p *position) { p.Until = "\r" },
+		"a long text":                     func(p *position) { p.Fault = strings.Repeat("x", maxTold+1) },
+		"one of the waiting":              func(p *position) { p.Waiting = []string{tax, "\x00"} },
+	} {
+		bad := good
+		change(&bad)
+		if _, err := decodeAnswer(mustEncode(answer{Version: 1, Ceremonies: []position{bad}})); !errors.Is(err, ErrMessage) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
