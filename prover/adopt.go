@@ -6,7 +6,7 @@ import (
 )
 
 // Adopt stores keys that another process made and verified, with a note that says so: those of a demo, in which one process verifies for
-// all. They must be the ones that the note names. The error is ErrKeys or ErrVerifyingKey for others, ErrNote for another kind, or the
+// all. They must be the ones that the note names. They stand beside keys of another ceremony, as with StoreBeside. The error is ErrKeys or ErrVerifyingKey for others, ErrNote for another kind, or the
 // disk's.
 func Adopt(ctx context.Context, dir string, v Verification, verifying, proving []byte) error {
 	if v.Kind != KindDemo {
@@ -31,13 +31,10 @@ func Adopt(ctx context.Context, dir string, v Verification, verifying, proving [
 	}
 	m := k.metadata
 	m.Kind, m.VerifyingKeySHA256, m.ProvingKeySHA256, m.Transcript = v.Kind, v.VerifyingKey, v.ProvingKey, v.Transcript
-	c, unlock, err := k.open(ctx, dir)
+	k.metadata = m
+	of, err := k.beside(ctx, dir, func(c *keyCache) error { return c.writeFiles(m, verifying, proving) })
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	if err := c.writeFiles(m, verifying, proving); err != nil {
-		return err
-	}
-	return WriteVerification(dir, v)
+	return WriteVerification(of, v)
 }

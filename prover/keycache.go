@@ -25,6 +25,8 @@ const (
 // maxProvingKey bounds what is read from disk before its hash is known; a key has about 6 MB.
 const maxProvingKey = 64 << 20
 
+const maxMetadata = 1 << 16
+
 // keyCache is one key folder.
 type keyCache struct{ dir string }
 
@@ -49,7 +51,7 @@ func (c *keyCache) exists() (bool, error) {
 
 // read sets the keys from the folder. Every file is compared with its pinned hash before it is parsed.
 func (c *keyCache) read(k *Keys) error {
-	raw, err := c.readFile(metadataFile, 1<<16)
+	raw, err := c.readFile(metadataFile, maxMetadata)
 	if err != nil {
 		return err
 	}

@@ -21,22 +21,29 @@ func keyDigests(t *rules.Transcript) (out [2]string) {
 	return out
 }
 
-// keyPaths are where package prover keeps them.
-func (o *Options) keyPaths(circuit string) [2]string {
-	dir := filepath.Join(o.Keys, circuit)
+// keyPaths are where package prover keeps the keys of a ceremony.
+func (o *Options) keyPaths(t *rules.Transcript) [2]string {
+	circuit := t.Opening().Circuit
+	dir := filepath.Join(prover.KeyFolder(o.Keys, circuit, t.Digest()), circuit)
 	return [2]string{filepath.Join(dir, "verifying.key"), filepath.Join(dir, "proving.key")}
+}
+
+// noted says whether the keys of a ceremony are in the key folder with the note of its verification.
+func (o *Options) noted(t *rules.Transcript) bool {
+	circuit := t.Opening().Circuit
+	v, err := prover.ReadVerification(prover.KeyFolder(o.Keys, circuit, t.Digest()), circuit)
+	return err == nil && v.Transcript == t.Digest()
 }
 
 // findKeys tells the sizes of the keys if those of this ceremony are in the key folder. Others may adopt them in a demo; whether they are
 // the right ones is seen by their SHA-256.
 func (c *coordinator) findKeys() {
 	t := c.ceremony.Transcript()
-	v, err := prover.ReadVerification(c.o.Keys, t.Opening().Circuit)
-	if err != nil || v.Transcript != t.Digest() {
+	if !c.o.noted(t) {
 		return
 	}
 	var sizes [2]int64
-	for i, path := range c.o.keyPaths(v.Circuit) {
+	for i, path := range c.o.keyPaths(t) {
 		info, err := os.Stat(path)
 		if err != nil {
 			return
@@ -54,7 +61,7 @@ func (c *coordinator) keyPart(f fetch) ([]byte, error) {
 	if !t.Complete() {
 		return nil, errNotHeld
 	}
-	paths := c.o.keyPaths(t.Opening().Circuit)
+	paths := c.o.keyPaths(t)
 	for i, name := range keyDigests(t) {
 		if name == f.File.String() {
 			return partOf(paths[i], f)

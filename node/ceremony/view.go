@@ -13,7 +13,6 @@ import (
 	"github.com/grille-gateway/grille/node/api"
 	"github.com/grille-gateway/grille/node/logkey"
 	"github.com/grille-gateway/grille/node/peer"
-	"github.com/grille-gateway/grille/prover"
 	rules "github.com/grille-gateway/grille/prover/ceremony"
 )
 
@@ -237,7 +236,7 @@ func (s *Service) here(t *rules.Transcript) api.CeremonyHere {
 		h.Task, h.Stage, h.Fault = running.kind, running.stage, running.fault
 		running.mu.Unlock()
 	}
-	if v, err := prover.ReadVerification(s.o.Keys, t.Opening().Circuit); err == nil && v.Transcript == t.Digest() {
+	if s.o.noted(t) {
 		h.Verified = verifiedHere
 		if _, err := os.Stat(filepath.Join(s.dir(t.Ceremony()), adoptedFile)); err == nil {
 			h.Verified = adoptedHere

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -148,8 +149,11 @@ func (g *Gateway) PublishCircuits(ctx context.Context) error {
 	noted, err := keyring.Noted(g.trust.Dir)
 	errs := []error{err}
 	var circuits []network.Circuit
-	for _, v := range noted {
+	for _, v := range sayable(g.network, noted) {
 		k := keyring.CircuitOf(v)
+		if slices.ContainsFunc(circuits, func(c network.Circuit) bool { return c.ID == k.ID }) {
+			continue
+		}
 		if err := g.mayStandBehind(k); err != nil {
 			errs = append(errs, err)
 			continue
@@ -166,6 +170,27 @@ func (g *Gateway) PublishCircuits(ctx context.Context) error {
 		errs = append(errs, g.publishCircuit(ctx, k))
 	}
 	return errors.Join(errs...)
+}
+
+// sayable orders the ceremonies that were verified here such that of those of one circuit the first is for the log, whose newest entry
+// counts. While the network names a circuit's keys without an end no others can follow them, and nothing is said of other ceremonies:
+// anybody may hold one. Where an end is set, or no keys of a ceremony are named, it is the last one that was verified and is not ending.
+func sayable(cfg *network.Configuration, noted []prover.Verification) []prover.Verification {
+	isNamed := func(v prover.Verification) bool {
+		k, ok := cfg.Circuit(v.Circuit)
+		return ok && k.VerifyingKey == v.VerifyingKey && k.Transcript == v.Transcript
+	}
+	out := slices.DeleteFunc(slices.Clone(noted), func(v prover.Verification) bool {
+		k, ok := cfg.Circuit(v.Circuit)
+		return ok && k.FromCeremony() && k.Until == "" && !isNamed(v)
+	})
+	slices.SortFunc(out, func(a, b prover.Verification) int {
+		if x, y := isNamed(a), isNamed(b); x != y {
+			return map[bool]int{true: 1, false: -1}[x]
+		}
+		return -cmp.Or(strings.Compare(a.Verified, b.Verified), strings.Compare(a.Transcript, b.Transcript)) // times of one length
+	})
+	return out
 }
 
 func (g *Gateway) publishCircuit(ctx context.Context, k network.Circuit) error {

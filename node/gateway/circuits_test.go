@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/node/api"
@@ -255,5 +256,123 @@ func TestHolderWithoutKeys(t *testing.T) {
 	})
 	if answer.Verdict != "satisfied" || !answer.Verified {
 		t.Errorf("%+v", answer)
+	}
+}
+
+// What a member's log says of several ceremonies for one circuit.
+func TestSayable(t *testing.T) {
+	k := network.Circuit{ID: hex64("1a"), VerifyingKey: hex64("2b"), Kind: network.KindCeremony, Transcript: hex64("3c"), Contributors: 2}
+	note := func(key, transcript, at string) prover.Verification {
+		return prover.Verification{Circuit: k.ID, VerifyingKey: key, Transcript: transcript, Kind: k.Kind, Verified: "2026-03-0" + at + "T12:00:00Z"}
+	}
+	named, older, newer := note(k.VerifyingKey, k.Transcript, "9"), note(hex64("0a"), hex64("0b"), "1"), note(k.VerifyingKey, hex64("0c"), "2")
+	ending, developed := k, network.Circuit{ID: k.ID, VerifyingKey: k.VerifyingKey, Kind: network.KindDevelopment}
+	ending.Until = "2026-04-01T00:00:00Z"
+	for name, tc := range map[string]struct {
+		circuits []network.Circuit
+		noted    []prover.Verification
+		first    string // transcript
+		n        int
+	}{
+		"nothing verified":                {circuits: []network.Circuit{k}},
+		"named":                           {[]network.Circuit{k}, []prover.Verification{older, named, newer}, named.Transcript, 1},
+		"named, and another was verified": {[]network.Circuit{k}, []prover.Verification{newer}, "", 0},
+		"ending":                          {[]network.Circuit{ending}, []prover.Verification{older, named, newer}, newer.Transcript, 3},
+		"ending, and nothing follows":     {[]network.Circuit{ending}, []prover.Verification{named}, named.Transcript, 1},
+		"not named":                       {nil, []prover.Verification{older, newer}, newer.Transcript, 2},
+		"in place of development keys":    {[]network.Circuit{developed}, []prover.Verification{older, newer}, newer.Transcript, 2},
+	} {
+		out := sayable(&network.Configuration{Circuits: tc.circuits}, tc.noted)
+		if len(out) != tc.n || tc.n > 0 && out[0].Transcript != tc.first {
+			t.Errorf("%s: %+v", name, out)
+		}
+	}
+}
+
+// anotherCeremony stores keys of a second ceremony for the circuit in a member's folder, as `grille ceremony verify` does in a demo: the same
+// ones again, of kind demo, and so with another verifying key.
+func (w *world) anotherCeremony(member string, v prover.Verification) network.Circuit {
+	w.t.Helper()
+	var keys [2][]byte
+	for i, name := range []string{"verifying.key", "proving.key"} {
+		data, err := os.ReadFile(filepath.Join(w.made, name))
+		w.check(err)
+		keys[i] = data
+	}
+	copy(keys[0][16:32], append([]byte(prover.KindDemo), make([]byte, 16)...))
+	sum := sha256.Sum256(keys[0])
+	v.Ceremony, v.Transcript, v.VerifyingKey, v.Kind, v.Verified = hex64("02"), hex64("8d"), hex.EncodeToString(sum[:]), prover.KindDemo, "2026-03-02T12:00:00Z"
+	w.check(prover.Adopt(w.t.Context(), w.folder(member).Path("prover"), v, keys[0], keys[1]))
+	return keyring.CircuitOf(v)
+}
+
+// Whoever verifies another ceremony for the circuit in force keeps the keys in force: it starts with them, and says nothing of the others.
+// When an end is set the others can follow, and the gateways go on with them.
+func TestSecondCeremonyOfTheCircuitInForce(t *testing.T) {
+	w, v := newCeremonyWorld(t, func(p *network.Params, k network.Circuit) {
+		p.Mode, p.Circuits = network.ModeDemo, []network.Circuit{k}
+	})
+	all := []string{civil, benefits, health, tax}
+	var other network.Circuit
+	for _, m := range all {
+		w.verified(m, v)
+		other = w.anotherCeremony(m, v)
+	}
+	w.start(all...)
+	w.furnish(5)
+	answer, err := w.running[benefits].Ask(t.Context(), question("P-0001"))
+	if err != nil || !answer.Verified {
+		t.Errorf("under the keys in force: %+v, %v", answer, err)
+	}
+	says := func(k network.Circuit) bool {
+		s := w.running[civil].ledger.CircuitSupport(k)
+		return len(s.Members) == len(all)
+	}
+	first := keyring.CircuitOf(v)
+	w.eventually("all say that they rely on the keys in force", func() bool { return says(first) })
+	for _, m := range all {
+		w.check(w.running[m].PublishCircuits(t.Context()))
+	}
+	if !says(first) {
+		t.Error("the other ceremony's keys were published")
+	}
+	for _, m := range all {
+		w.halt(m)
+	}
+	g := map[string]*served{}
+	for _, m := range all {
+		g[m] = w.serve(m)
+	}
+	cfg := w.config
+	agree := func(k network.Circuit) {
+		t.Helper()
+		next, err := network.Succeed(cfg, network.Change{Circuits: &[]network.Circuit{k}})
+		w.check(err)
+		w.eventually("the proposal is made", func() bool {
+			return g[cfg.Proposer].Send(t.Context(), "/v1/network/proposal", "application/json", bytes.NewReader(next.Bytes()), new(api.Succession)) == nil
+		})
+		for _, m := range all[:3] {
+			w.eventually(m+" votes", func() bool {
+				return g[m].Post(t.Context(), "/v1/network/vote", map[string]string{"digest": next.Digest()}, new(api.Succession)) == nil
+			})
+		}
+		for _, m := range all {
+			w.eventually(m+" goes on", func() bool { return g[m].version(t) == next.Version })
+		}
+		cfg = next
+	}
+	if _, err := network.Succeed(cfg, network.Change{Circuits: &[]network.Circuit{other}}); err == nil {
+		t.Error("keys without an end were followed by others")
+	}
+	ending := first
+	ending.Until = time.Now().UTC().Add(time.Hour).Format(time.RFC3339)
+	agree(ending)
+	agree(other)
+	var s api.Status
+	w.check(g[benefits].Get(t.Context(), "/v1/status", &s))
+	var under api.Answer
+	w.check(g[benefits].Post(t.Context(), "/v1/queries", question("P-0002"), &under))
+	if !under.Verified || s.VerifyingKey != other.VerifyingKey {
+		t.Errorf("under the other keys: %+v, %+v", under, s)
 	}
 }

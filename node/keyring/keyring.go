@@ -101,24 +101,35 @@ func (o Options) keys(ctx context.Context) ([]*prover.Keys, error) {
 	loaded := func(c network.Circuit) bool {
 		return slices.ContainsFunc(o.Keys, func(k *prover.Keys) bool {
 			m := k.Metadata()
-			return m.CircuitID == c.ID && m.VerifyingKeySHA256 == c.VerifyingKey
+			return m.CircuitID == c.ID && m.VerifyingKeySHA256 == c.VerifyingKey && m.Transcript == c.Transcript
 		})
 	}
-	if !slices.ContainsFunc(o.Config.Circuits, func(c network.Circuit) bool { return !loaded(c) }) {
-		return o.Keys, nil
+	var dirs []string
+	for _, c := range o.Config.Circuits {
+		if dir := o.folder(c); !loaded(c) && !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
 	}
-	found, err := prover.Load(ctx, o.Dir, o.Progress)
-	if errors.Is(err, prover.ErrNoKeys) {
-		return o.Keys, nil
+	// One of them at most has what this program compiles and is named: in the others are circuits of other programs.
+	slices.SortFunc(dirs, func(a, b string) int { return len(b) - len(a) }) // o.Dir is the last
+	for _, dir := range dirs {
+		found, err := prover.Load(ctx, dir, o.Progress)
+		if errors.Is(err, prover.ErrNoKeys) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("loading the circuit's keys from %s: %w", dir, err)
+		}
+		others := slices.DeleteFunc(slices.Clone(o.Keys), func(k *prover.Keys) bool {
+			return k.Metadata().CircuitID == found.Metadata().CircuitID
+		})
+		return append(others, found), nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("loading the circuit's keys from %s: %w", o.Dir, err)
-	}
-	others := slices.DeleteFunc(slices.Clone(o.Keys), func(k *prover.Keys) bool {
-		return k.Metadata().CircuitID == found.Metadata().CircuitID
-	})
-	return append(others, found), nil
+	return o.Keys, nil
 }
+
+// folder is the key folder that has the keys of a circuit as the configuration names it.
+func (o Options) folder(c network.Circuit) string { return prover.KeyFolder(o.Dir, c.ID, c.Transcript) }
 
 // otherProgram refuses to go on without proving where there are keys: then the network names circuits of another version of this program.
 func (o Options) otherProgram(keys []*prover.Keys) error {
@@ -129,7 +140,7 @@ func (o Options) otherProgram(keys []*prover.Keys) error {
 		return refusal
 	}
 	for _, c := range o.Config.Circuits {
-		_, err := os.Stat(filepath.Join(o.Dir, c.ID, "metadata.json"))
+		_, err := os.Stat(filepath.Join(o.folder(c), c.ID, "metadata.json"))
 		if err == nil {
 			refusal.Circuit = c.ID
 			return refusal
@@ -158,7 +169,7 @@ func (o Options) check(c network.Circuit, m prover.Metadata) error {
 
 // verifier returns the verifying key of a circuit that this program cannot prove: an earlier one, or the next.
 func (o Options) verifier(c network.Circuit) (*prover.Verifier, error) {
-	path := filepath.Join(o.Dir, c.ID, "verifying.key")
+	path := filepath.Join(o.folder(c), c.ID, "verifying.key")
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, o.refuse(CodeMissing, c, "there is no "+path)
@@ -197,7 +208,7 @@ func (o Options) Verified(c network.Circuit) error {
 
 // verified is Verified for the proving key with that SHA-256; "" for any.
 func (o Options) verified(c network.Circuit, provingKey string) error {
-	v, err := prover.ReadVerification(o.Dir, c.ID)
+	v, err := prover.ReadVerification(o.folder(c), c.ID)
 	if errors.Is(err, prover.ErrNotVerified) {
 		return o.refuse(CodeUnverified, c, "this gateway did not verify the ceremony's transcript")
 	}
@@ -243,9 +254,10 @@ func (o Options) refuse(code string, c network.Circuit, why string) error {
 func (o Options) Files() string {
 	var b strings.Builder
 	for _, c := range o.Config.Circuits {
+		dir := filepath.Join(o.folder(c), c.ID)
 		for _, name := range []string{"metadata.json", "verifying.key", "verified.json"} {
-			if info, err := os.Stat(filepath.Join(o.Dir, c.ID, name)); err == nil {
-				fmt.Fprintf(&b, "%s/%s %d %d\n", c.ID, name, info.Size(), info.ModTime().UnixNano())
+			if info, err := os.Stat(filepath.Join(dir, name)); err == nil {
+				fmt.Fprintf(&b, "%s/%s %d %d\n", dir, name, info.Size(), info.ModTime().UnixNano())
 			}
 		}
 	}
@@ -253,8 +265,23 @@ func (o Options) Files() string {
 }
 
 // Noted returns what this gateway verified, or relies on in a demo: the circuits that it can publish the keys of, whether the configuration
-// names them already or not. With an error for each note that cannot be read it returns the others.
+// names them already or not; of one circuit there may be several ceremonies. With an error for each note that cannot be read it returns
+// the others.
 func Noted(dir string) ([]prover.Verification, error) {
+	dirs, err := prover.KeyFolders(dir)
+	if err != nil {
+		return nil, err
+	}
+	var out []prover.Verification
+	var errs []error
+	for _, dir := range dirs {
+		found, err := notedIn(dir)
+		out, errs = append(out, found...), append(errs, err)
+	}
+	return out, errors.Join(errs...)
+}
+
+func notedIn(dir string) ([]prover.Verification, error) {
 	found, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -17,7 +17,7 @@ const (
 	ReasonChain        Reason = "chain"        // the step is of another ceremony, does not follow the last step, or was there before
 	ReasonTurn         Reason = "turn"         // it is another's turn, or another step's
 	ReasonContributors Reason = "contributors" // too few distinct members contributed in the phase
-	ReasonTime         Reason = "time"         // the times of a step contradict one another or the steps before
+	ReasonTime         Reason = "time"         // a beacon is announced for before its phase was closed, or the seal is older than its beacon's time
 	ReasonLength       Reason = "length"       // the payload is truncated or too long
 	ReasonDomain       Reason = "domain"       // the payload is of another domain or circuit size
 	ReasonPayload      Reason = "payload"      // the payload is not what the signed step says

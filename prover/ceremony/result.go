@@ -36,8 +36,8 @@ func (r *Result) Keys() (*prover.Keys, error) {
 	return prover.NewKeys(r.circuit.system, r.Kind, r.Transcript, r.keys.proving, r.keys.verifying)
 }
 
-// Store writes the keys to dir/<circuit id>, where prover.Load finds them, and beside them the note that this machine verified their
-// ceremony at a time. The error is ErrNotWhole, as of Keys, or the disk's.
+// Store writes the keys to the key folder dir, beside those of another ceremony if there are any (prover.Keys.StoreBeside), and with them
+// the note that this machine verified their ceremony at a time. The error is ErrNotWhole, as of Keys, or the disk's.
 func (r *Result) Store(ctx context.Context, dir string, at time.Time) (*prover.Keys, error) {
 	if !r.Whole {
 		return nil, ErrNotWhole
@@ -46,9 +46,10 @@ func (r *Result) Store(ctx context.Context, dir string, at time.Time) (*prover.K
 	if err != nil {
 		return nil, err
 	}
-	if err := k.Store(ctx, dir); err != nil {
+	of, err := k.StoreBeside(ctx, dir)
+	if err != nil {
 		return nil, err
 	}
 	r.Verified = formatTime(at)
-	return k, prover.WriteVerification(dir, r.Verification)
+	return k, prover.WriteVerification(of, r.Verification)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/grille-gateway/grille/node/api"
 	"github.com/grille-gateway/grille/node/ceremony"
 	"github.com/grille-gateway/grille/node/config"
+	"github.com/grille-gateway/grille/prover"
 	rules "github.com/grille-gateway/grille/prover/ceremony"
 )
 
@@ -235,7 +236,7 @@ members. In a demo --adopt takes over the keys that the coordinator verified. Ex
 	c.Flags().StringVar(&r.Ceremony, "ceremony", "", "which ceremony (default: the only one that is sealed)")
 	c.Flags().BoolVar(&r.Adopt, "adopt", false, "in a demo: take over what the coordinator verified")
 	c.Flags().StringVar(&networkPath, "network", "", "with DIR: the network configuration, or a chain of them (default: the one of --dir)")
-	c.Flags().StringVar(&keys, "keys", "", "with DIR: store the keys in this key folder")
+	c.Flags().StringVar(&keys, "keys", "", "with DIR: store the keys in this key folder, beside those of another ceremony")
 	return c
 }
 
@@ -272,11 +273,15 @@ func (a *app) verifyTranscript(ctx context.Context, dir, networkPath, keys strin
 			return err
 		}
 	}
+	stored := ""
+	if keys != "" {
+		stored = prover.KeyFolder(keys, result.Circuit, result.Transcript)
+	}
 	return a.print(result.Verification, func(w io.Writer) {
 		fmt.Fprintf(w, "The transcript in %s verifies.\n", dir)
 		facts(w, "ceremony", result.Ceremony, "transcript", result.Transcript, "circuit", result.Circuit, "verifying key", result.VerifyingKey,
 			"proving key", result.ProvingKey, "kind", result.Kind, "phase 1", contributors(result, 1), "phase 2", contributors(result, 2),
-			"network", chain.Newest().Digest(), "took", time.Since(began).Round(100*time.Millisecond).String())
+			"network", chain.Newest().Digest(), "key folder", stored, "took", time.Since(began).Round(100*time.Millisecond).String())
 	})
 }
 
