@@ -2,7 +2,9 @@ package keyring
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -264,4 +266,56 @@ func keyFolder(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return filepath.Join(sharedKeys(), keys.Metadata().CircuitID)
+}
+
+// Of several ceremonies for one circuit the one counts that the configuration names, wherever its keys stand in the folder.
+func TestLoadAmongSeveralCeremonies(t *testing.T) {
+	keys, err := development()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := keys.Metadata()
+	proving, err := os.ReadFile(filepath.Join(keyFolder(t), "proving.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifying := keys.VerifyingKey()
+	copy(verifying[16:32], append([]byte(prover.KindDemo), make([]byte, 16)...)) // where the format has the kind
+	sum := sha256.Sum256(verifying)
+	v := prover.Verification{Ceremony: hex("01"), Circuit: m.CircuitID, VerifyingKey: fmt.Sprintf("%x", sum), ProvingKey: m.ProvingKeySHA256,
+		Kind: prover.KindDemo, Contributors: 1, Verified: "2026-03-01T12:00:00Z"}
+	dir := t.TempDir()
+	var circuits []network.Circuit
+	for _, transcript := range []string{hex("0a"), hex("0b")} { // two ceremonies that give one verifying key
+		v.Transcript = transcript
+		c := CircuitOf(v)
+		o := Options{Dir: dir, Member: member, Config: &network.Configuration{Circuits: []network.Circuit{c}}}
+		before := o.Files()
+		if err := prover.Adopt(t.Context(), dir, v, verifying, proving); err != nil {
+			t.Fatal(err)
+		}
+		if o.Files() == before {
+			t.Error("nobody sees that keys have come")
+		}
+		circuits = append(circuits, c)
+	}
+	for _, c := range circuits {
+		ring, err := Load(t.Context(), Options{Dir: dir, Member: member, Config: &network.Configuration{Circuits: []network.Circuit{c}}})
+		if err != nil || len(ring.Keys) != 1 || ring.Keys[0].Metadata().Transcript != c.Transcript {
+			t.Errorf("%.4s: %+v, %v", c.Transcript, ring, err)
+			continue
+		}
+		if again, err := Load(t.Context(), Options{Dir: dir, Member: member, Keys: ring.Keys, Config: &network.Configuration{Circuits: circuits[:1]}}); err != nil || again.Keys[0].Metadata().Transcript != circuits[0].Transcript {
+			t.Errorf("with keys of %.4s loaded: %v", c.Transcript, err)
+		}
+	}
+	if noted, err := Noted(dir); err != nil || len(noted) != 2 {
+		t.Errorf("noted %v, %v", noted, err)
+	}
+	o := Options{Dir: dir, Member: member, Config: &network.Configuration{}}
+	for _, c := range circuits {
+		if proofs, err := o.verifier(c); err != nil || proofs.SHA256() != c.VerifyingKey {
+			t.Errorf("verifying key alone: %v", err)
+		}
+	}
 }
