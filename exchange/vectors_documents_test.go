@@ -181,6 +181,8 @@ func (u *units) networks(t *testing.T) {
 		{"a log key's id that is not its own", one, `/log/1+`, `/log/1+0`},
 		{"freshness that is not above the heartbeat", one, `"freshness_seconds": 30`, `"freshness_seconds": 10`},
 		{"production with development keys", one, `"mode": "demo"`, `"mode": "production"`},
+		{"a title with U+088F, which Unicode 15.0 does not assign", one, `"title": "GOV/audit"`, `"title": "࢏"`},
+		{"an endpoint with U+088F", one, `"endpoint": "127.0.0.1:`, `"endpoint": "࢏:`},
 		{"no expiry", one, `"expires": "2036-01-01T00:00:00Z"`, `"expires": ""`},
 		{"a quorum below two thirds", one, `"members": [`, "\"quorum\": 2,\n  \"members\": ["},
 		{"a name twice", one, `"version": 1,`, "\"version\": 1,\n  \"version\": 1,"},

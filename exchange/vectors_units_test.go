@@ -45,6 +45,7 @@ type units struct {
 	Entries   []entryUnits        `json:"entries"`
 	Networks  []networkUnits      `json:"networks"` // configurations and chains that are not to be trusted
 	Programs  []programUnits      `json:"programs"` // with exempt columns, guarded or not
+	Chars     charUnits           `json:"characters"`
 }
 
 type hashOf struct {
@@ -112,6 +113,7 @@ func TestVectorUnits(t *testing.T) {
 	current.entries(t)
 	current.networks(t)
 	current.programs(t)
+	current.characters(t)
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)

@@ -39,6 +39,14 @@ var validAnswers = []vector{
 	{name: "valid-opening-letters", about: "a subject whose letters have no capital of one character (identifiers go to upper case letter by letter)", alter: func(s *stage) {
 		letters(s, "STRAßE-ŉ-Ǆ-É")
 	}},
+	{name: "valid-opening-new-capital", about: "a subject with U+019B, which has no capital in Unicode 15.0", alter: func(s *stage) { letters(s, "\u019b") }},
+	{name: "valid-disclosed-unassigned", about: "a disclosed text with a character that Unicode 15.0 does not assign, before a mark that later editions compose with it",
+		alter: func(s *stage) {
+			const town = "\U000105d2\u0307"
+			disclosing(0, func(d *bundle.Disclosed) { d.Text = town }, "town")(s)
+			s.people = newPeople(s.t, s.schema, "2", map[string][]string{s.subject: {"1950-02-28", "west", "1500.50", "1", "true", "limited", "A12", town}})
+			alter(s, atEpoch, func(e *entry.DatasetEpoch) { e.Root = bundle.FormatElement(s.people.root) })
+		}},
 	{name: "valid-no-batch", about: "no receipts batch yet: that the entries were the newest is the holder's word", alter: func(s *stage) { s.header.Batch = nil }},
 	{name: "valid-old-batch", about: "the batch is older than the last one can be: it shows nothing", alter: func(s *stage) {
 		alter(s, atBatch, func(e *entry.ReceiptsBatch) { e.Beat -= 2 })

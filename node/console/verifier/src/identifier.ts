@@ -2,7 +2,8 @@
 
 import { RE2JS } from "re2js";
 import { byteLength } from "./bytes.js";
-import { hasControl, simpleUpper } from "./text.js";
+import { hasControl } from "./text.js";
+import { normalForm, simpleUpper } from "./unicode.js";
 import type { Scheme } from "./network.js";
 
 const maxIdentifier = 128;
@@ -26,8 +27,8 @@ export function normalise(how: string, id: string): string {
 /** The one form of an identifier of a scheme, or undefined for a text that is none. */
 export function normaliseIdentifier(scheme: Scheme, id: string): string | undefined {
   if (id === "" || byteLength(id) > maxIdentifier || hasControl(id)) return undefined;
-  let out = id.normalize("NFC");
-  if (scheme.normalise === "upper") out = simpleUpper(out).normalize("NFC");
+  let out = normalForm(id);
+  if (scheme.normalise === "upper") out = normalForm(simpleUpper(out));
   const pattern = compilePattern(scheme.pattern);
   return byteLength(out) <= maxIdentifier && pattern?.(out) ? out : undefined;
 }

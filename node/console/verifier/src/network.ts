@@ -7,7 +7,8 @@ import { JsonError } from "./json.js";
 import { type VerifierKey, cosignatureType, logType, parseVerifierKey } from "./note.js";
 import * as shape from "./shape.js";
 import { type Of, decodeCanonical, decodeStrict, list, optional, struct, text } from "./shape.js";
-import { hasSpace, isMemberName, isName, isPrintable } from "./text.js";
+import { hasSpace, isMemberName, isName } from "./text.js";
+import { isPrintable } from "./unicode.js";
 import { parseTime } from "./time.js";
 import { type Tree, maxTreeSize } from "./tlog.js";
 

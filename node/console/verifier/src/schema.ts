@@ -5,6 +5,7 @@ import type { Body, Column } from "./entry.js";
 import { first248, sha256 } from "./hash.js";
 import { hasControl, hasOuterSpace } from "./text.js";
 import { daySeconds, dayOf } from "./time.js";
+import { normalForm } from "./unicode.js";
 
 export const numericColumns = 12;
 export const textColumns = 4;
@@ -59,7 +60,7 @@ export function reveal(column: Column, value: bigint, claimed: string): string |
 }
 
 function isCellText(s: string): boolean {
-  return s !== "" && byteLength(s) <= maxText && s.normalize("NFC") === s && !hasOuterSpace(s) && !hasControl(s);
+  return s !== "" && byteLength(s) <= maxText && normalForm(s) === s && !hasOuterSpace(s) && !hasControl(s);
 }
 
 function formatNumber(column: Column, n: bigint): string | undefined {

@@ -27,11 +27,6 @@ export function hasControl(s: string): boolean {
   return /\p{Cc}/u.test(s);
 }
 
-/** Letters, marks, numbers, punctuation, symbols, and the space. */
-export function isPrintable(s: string): boolean {
-  return /^[\p{L}\p{M}\p{N}\p{P}\p{S} ]*$/u.test(s);
-}
-
 export function hasSpace(s: string): boolean {
   return /\p{White_Space}/u.test(s);
 }
@@ -39,20 +34,4 @@ export function hasSpace(s: string): boolean {
 /** Whether white space stands at either end. */
 export function hasOuterSpace(s: string): boolean {
   return /^\p{White_Space}|\p{White_Space}$/u.test(s);
-}
-
-/** Upper case by Unicode's simple mapping: one character for one. JavaScript's own makes SS of ß. */
-export function simpleUpper(s: string): string {
-  let out = "";
-  for (const c of s) {
-    const upper = c.toUpperCase();
-    out += [...upper].length === 1 ? upper : (iotaSubscript(c.codePointAt(0)!) ?? c);
-  }
-  return out;
-}
-
-/** Greek letters with iota subscript have a simple upper case, although their full one has two letters. */
-function iotaSubscript(r: number): string | undefined {
-  const lower = r >= 0x1f80 && r <= 0x1faf && r % 16 < 8 ? r + 8 : [0x1fb3, 0x1fc3, 0x1ff3].includes(r) ? r + 9 : undefined;
-  return lower === undefined ? undefined : String.fromCodePoint(lower);
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { utf8 } from "../src/bytes.js";
 import { normaliseIdentifier } from "../src/identifier.js";
-import { isPrintable, simpleUpper } from "../src/text.js";
+import { isPrintable, simpleUpper } from "../src/unicode.js";
 import { dayNumber, dayOf, formatTime, parseDate, parseTime } from "../src/time.js";
 
 test("times and days agree with the platform's calendar", () => {

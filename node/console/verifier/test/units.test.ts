@@ -20,6 +20,7 @@ import { textElement } from "../src/schema.js";
 import { daysBefore } from "../src/template.js";
 import { readDay } from "../src/time.js";
 import { checkInclusion, leafHash, rootOf } from "../src/tlog.js";
+import { isPrintable, normalForm, simpleUpper } from "../src/unicode.js";
 import { bytesOf, trustOf, vectorFolder, vectors } from "./files.js";
 
 interface Units {
@@ -40,6 +41,7 @@ interface Units {
     template: string;
   };
   logs: { size: number; root: string; paths: string[][] }[];
+  characters: { unicode: string; planes: string[] };
   notes: { key: string; text: string; line: string; time?: number }[];
   programs: { program: string; unguarded: boolean }[];
   entries: { about: string; body: string; is: string }[];
@@ -107,6 +109,19 @@ test("an answer's digests, public inputs and their sum", () => {
   assert.equal(hex(key.sum(head, program).toBytes(true)), want.sum);
   const policy = b.entries!.map((e) => decodeEntry(utf8(e.body))).find((e) => e.kind === "policy.publish");
   assert.equal(hex(sha256(utf8(policy!.kind === "policy.publish" ? policy!.body.template : ""))), want.template);
+});
+
+test("characters are those of Unicode 15.0", () => {
+  assert.equal(units.characters.unicode, "15.0.0");
+  units.characters.planes.forEach((want, plane) => {
+    let text = "";
+    for (let r = plane * 0x10000; r < (plane + 1) * 0x10000; r++) {
+      if (r >= 0xd800 && r <= 0xdfff) continue;
+      const c = String.fromCodePoint(r);
+      text += `${simpleUpper(c)} ${normalForm(c)} ${normalForm(`\u{105d2}${c}\u0345${c}\u0307`)} ${isPrintable(c)}\n`;
+    }
+    assert.equal(hex(sha256(utf8(text))), want, `plane ${plane}`);
+  });
 });
 
 test("trees and notes", () => {
