@@ -113,7 +113,10 @@ func (b *built) test(ctx context.Context, binary, pkg string, mutant int, args .
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("mutant %d: %w", mutant, ctx.Err())
 	}
-	return firstFailure(string(out)), nil
+	if failed = firstFailure(string(out)); failed == "" { // killed, or ended before its first test: that shows nothing
+		return "", fmt.Errorf("mutant %d: the tests ended without a failing one: %w: %s", mutant, err, shortened(strings.TrimSpace(string(out))))
+	}
+	return failed, nil
 }
 
 var (
@@ -121,12 +124,11 @@ var (
 	reason  = regexp.MustCompile(`(?m)^ +\w+_test\.go:\d+: (.*)$`)
 )
 
-// firstFailure names the innermost test that failed, with what it said.
+// firstFailure names the innermost test that failed, with what it said; "" if none did.
 func firstFailure(out string) string {
 	names := failure.FindAllStringSubmatch(out, -1)
 	if len(names) == 0 {
-		line, _, _ := strings.Cut(strings.TrimSpace(out), "\n")
-		return "the package does not start: " + shortened(line)
+		return ""
 	}
 	name := names[len(names)-1][1]
 	said := reason.FindStringSubmatch(out)
@@ -200,9 +202,8 @@ func (b *built) catch(ctx context.Context, m mutant) (string, error) {
 	return "", nil
 }
 
-// likely are the forgeries that should catch what is wrong in a file. They are tried first, which saves time and decides nothing;
-// for the path and the
-// inside of the hash the gadgets' tests are.
+// likely are the forgeries that should catch what is wrong in a file. They are tried first, which saves time and decides nothing; for
+// the path and the inside of the hash the gadgets' tests are.
 var likely = map[string]string{
 	"subjectKey":       "KeyOutOfRange|Digits|Place",
 	"bucketHash":       "Path",
