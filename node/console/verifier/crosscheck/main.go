@@ -16,6 +16,7 @@ import (
 	"github.com/grille-gateway/grille/circuits"
 	"github.com/grille-gateway/grille/exchange/bundle"
 	"github.com/grille-gateway/grille/exchange/policy"
+	"github.com/grille-gateway/grille/exchange/schema"
 	"github.com/grille-gateway/grille/ledger/entry"
 	"github.com/grille-gateway/grille/ledger/network"
 	"github.com/grille-gateway/grille/prover"
@@ -23,7 +24,7 @@ import (
 
 // An input is one line. Data is what is read; the files are what a bundle is verified with; As is an as-of date.
 type input struct {
-	Kind    string   `json:"kind"` // bundle, entry, template, network
+	Kind    string   `json:"kind"` // bundle, entry, template, network, identifier
 	Data    []byte   `json:"data"`
 	Network string   `json:"network"`
 	Keys    []string `json:"keys"`
@@ -74,6 +75,12 @@ func (f *files) answer(i *input) (string, error) {
 		return entryAnswer(i.Data), nil
 	case "template":
 		return templateAnswer(i), nil
+	case "identifier":
+		id, err := schema.NormaliseID(network.Scheme{Name: "any", Pattern: `(?s).*`, Normalise: "upper"}, string(i.Data))
+		if err != nil {
+			return "error", nil
+		}
+		return id, nil
 	case "network":
 		chain, err := network.ReadChain(i.Data)
 		if err != nil {

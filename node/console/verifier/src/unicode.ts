@@ -3,7 +3,7 @@
 // Unicode's stability policies keep normal forms of what is assigned, and give a letter another case only with a newly assigned one. So what
 // 15.0 does not assign is all that later editions treat in another way.
 
-import { unassignedRuns } from "./unassigned.js";
+import { markRuns, unassignedRuns } from "./unassigned.js";
 
 const unassignedClass = readRuns(unassignedRuns);
 const unassigned = new RegExp(`[${unassignedClass}]`, "u");
@@ -21,9 +21,42 @@ function readRuns(text: string): string {
   return out;
 }
 
-/** Normal form C. What is unassigned composes with nothing, and marks do not move across it. */
+const mostMarks = 30;
+const joiner = "\u034f";
+const marks = readMarks(markRuns);
+
+/** 4 times the marks that a character begins with, and those that it ends with. */
+function readMarks(text: string): Map<number, number> {
+  const numbers = text.split(" ").map((n) => parseInt(n, 36));
+  const out = new Map<number, number>();
+  for (let r = 0xac00; r <= 0xd7a3; r++) out.set(r, (r - 0xac00) % 28 === 0 ? 1 : 2); // Hangul syllables: the letters behind the first
+  for (let i = 0, at = 0; i < numbers.length; i += 3) {
+    const from = at + numbers[i]!;
+    at = from + numbers[i + 1]!;
+    for (let r = from; r < at; r++) out.set(r, numbers[i + 2]!);
+  }
+  return out;
+}
+
+/** Breaks runs of more than 30 marks with a joiner, as the stream-safe text process does (UAX #15). */
+function joined(s: string): string {
+  let [out, count] = ["", 0];
+  for (const c of s) {
+    const m = marks.get(c.codePointAt(0)!) ?? 0;
+    const leading = m >> 2;
+    count = leading === 0 ? m & 3 : count + leading;
+    if (count > mostMarks) {
+      out += joiner;
+      count = leading;
+    }
+    out += c;
+  }
+  return out;
+}
+
+/** Normal form C, stream-safe. What is unassigned composes with nothing, and marks do not move across it. */
 export function normalForm(s: string): string {
-  return s.split(runsOfUnassigned).map((part, i) => (i % 2 === 0 ? part.normalize("NFC") : part)).join("");
+  return s.split(runsOfUnassigned).map((part, i) => (i % 2 === 0 ? joined(part).normalize("NFC") : part)).join("");
 }
 
 /** Letters, marks, numbers, punctuation, symbols, and the space. */

@@ -11,6 +11,7 @@ import { type Bundle, decodeBundle, encodeBundle } from "../src/bundle.js";
 import { EntryError, approvalMessage, decodeEntry } from "../src/entry.js";
 import { element } from "../src/field.js";
 import { sha256 } from "../src/hash.js";
+import { normaliseIdentifier } from "../src/identifier.js";
 import { ConfigurationError, Refused, readChain, readLogs, verify } from "../src/index.js";
 import { ProgramError, layout } from "../src/program.js";
 import { parseTemplate, programAt } from "../src/template.js";
@@ -18,7 +19,7 @@ import { type Random, type WholeLog, changeText, parts, relogged, resigned } fro
 import { type Vector, bytesOf, repository, trustOf, vectorFolder, vectors } from "./files.js";
 
 interface Case {
-  kind: "bundle" | "entry" | "template" | "network";
+  kind: "bundle" | "entry" | "template" | "network" | "identifier";
   about: string;
   data: Uint8Array;
   with?: Vector;
@@ -166,6 +167,24 @@ function partCases(valid: Vector[], count: number, random: Random): Case[] {
   return out;
 }
 
+/** Identifiers of letters, marks, parts of syllables and what is not assigned, some with more marks than go together. */
+function identifierCases(count: number, random: Random): Case[] {
+  const from = [
+    [0x20, 0x250], [0x300, 0x70], [0x900, 0x500], [0xf71, 0x10], [0x1100, 0x100], [0x1e00, 0x200], [0x3041, 0x60], [0xac00, 0x100],
+    [0xff9e, 2], [0x105d0, 0x20], [0x11350, 0x20], [0x11930, 0x10], [0x1d15e, 0x20], [0, 0xd800],
+  ];
+  return Array.from({ length: count * 4 }, (_, n) => {
+    let text = "";
+    const one = () => {
+      const [first, length] = from[random(from.length)]!;
+      return String.fromCodePoint(first! + random(length!));
+    };
+    if (n % 2) for (let k = 1 + random(12); k > 0; k--) text += one();
+    else for (let c = one() + one(); text.length < 60; ) text += random(6) ? c : random(2) ? (c = one()) : "\u0301";
+    return { kind: "identifier", about: `identifier ${n}`, data: utf8(text) };
+  });
+}
+
 const readKinds = new Set(
   "dataset.declare dataset.epoch policy.publish policy.retire agreement.accept agreement.revoke group.define receipts.batch scope.open scope.close claims.batch".split(" "),
 );
@@ -200,6 +219,8 @@ function answer(c: Case): string {
         if (text === undefined) return "error";
         return hex(sha256(...layout(programAt(parseTemplate(text), c.as!)).map((v) => bigEndian(element(v), 32))));
       }
+      case "identifier":
+        return normaliseIdentifier({ name: "any", pattern: "(?s).*", normalise: "upper", example: "" }, utf8Text(c.data)!) ?? "error";
       case "network":
         return readChain(c.data).newest.digest;
     }
@@ -224,14 +245,14 @@ function main(): number {
   const { values } = parseArgs({ options: { seed: { type: "string", default: "1" }, bundles: { type: "string", default: "150" }, signed: { type: "string", default: "300" }, logs: { type: "string", default: "200" }, parts: { type: "string", default: "500" } } });
   const random = generator(Number(values.seed));
   const valid = vectors().filter((v) => v.expect.report && !v.log);
-  const cases = [...bundleCases(valid, Number(values.bundles), random), ...signedCases(valid, Number(values.signed), random), ...logCases(vectors(), Number(values.logs), random), ...partCases(valid, Number(values.parts), random)];
+  const cases = [...bundleCases(valid, Number(values.bundles), random), ...signedCases(valid, Number(values.signed), random), ...logCases(vectors(), Number(values.logs), random), ...partCases(valid, Number(values.parts), random), ...identifierCases(Number(values.parts), random)];
   const want = go(cases);
   if (want.length !== cases.length) throw new Error(`${want.length} answers for ${cases.length} inputs`);
   const seen = new Map<string, number>();
   let differences = 0;
   cases.forEach((c, i) => {
     const got = answer(c);
-    const short = `${c.kind}: ${want[i]!.length > 24 ? "accepted" : want[i]!}`;
+    const short = `${c.kind}: ${want[i]!.length > 24 || (c.kind === "identifier" && want[i] !== "error") ? "accepted" : want[i]!}`;
     seen.set(short, (seen.get(short) ?? 0) + 1);
     if (got === want[i]) return;
     differences++;

@@ -113,12 +113,13 @@ test("an answer's digests, public inputs and their sum", () => {
 
 test("characters are those of Unicode 15.0", () => {
   assert.equal(units.characters.unicode, "15.0.0");
+  const [before, behind] = ["\u0334".repeat(28), "\u0334".repeat(30)];
   units.characters.planes.forEach((want, plane) => {
     let text = "";
     for (let r = plane * 0x10000; r < (plane + 1) * 0x10000; r++) {
       if (r >= 0xd800 && r <= 0xdfff) continue;
       const c = String.fromCodePoint(r);
-      text += `${simpleUpper(c)} ${normalForm(c)} ${normalForm(`\u{105d2}${c}\u0345${c}\u0307`)} ${isPrintable(c)}\n`;
+      text += `${simpleUpper(c)} ${normalForm(c)} ${normalForm(`\u{105d2}${c}\u0345${c}\u0307`)} ${normalForm(`a${before}${c}${behind}`)} ${isPrintable(c)}\n`;
     }
     assert.equal(hex(sha256(utf8(text))), want, `plane ${plane}`);
   });
