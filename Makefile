@@ -6,14 +6,14 @@ GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.3.0
 # A deadlock fails instead of using up CI's time. vet has looked at everything before, and nobody debugs these binaries.
 TESTFLAGS   ?= -timeout 10m -vet=off -ldflags=-w
 
-.PHONY: all build test unit sim fmt vet lint vuln demo system examples ts ts-cross ts-browser test-race test-sim test-faults test-field mutation bench clean
+.PHONY: all build test unit sim fmt vet lint vuln demo system examples ts ts-cross ts-browser test-race test-sim test-faults test-field mutants mutation ceremony bench clean
 
 all: build
 
 build:
 	$(GO) build -o bin/grille ./node/cmd/grille
 
-test: fmt vet lint vuln unit mutation sim demo system ts ts-cross
+test: fmt vet lint vuln unit mutants sim demo system ts ts-cross
 
 fmt:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
@@ -33,23 +33,33 @@ vuln:
 		echo "govulncheck: NOT RUN: $$why"; \
 	else echo "$$out"; exit $$code; fi
 
-# Everything within one process, under the race detector, but what runs in one goroutine and long (ALONE, sim's; the packages of PURE), and
-# exchange: its tests make some hundred proofs, which the detector slows down fivefold. There it watches those
-# in which several things happen at once; test-race watches all. Most packages wait for beats and time-outs, so three run at once. Three evaluators agree on 100,000 pairs in exchange/policy.
+# Everything within one process, under the race detector, but what runs in one goroutine and long (ALONE, sim's), and the packages of PURE:
+# most of their time is arithmetic and proofs, which the detector slows down fivefold. There it watches the tests in which several things
+# happen at once (TOGETHER); test-race watches all. Most packages wait for beats and time-outs, so three run at once. Three evaluators agree
+# on 100,000 pairs in exchange/policy.
 ALONE = ^(TestSimulation|TestEveryDamagedByte)
-PURE = ./circuits ./exchange/policy
-TOGETHER = ^(TestAnswersToAnOffer|TestBatchesName|TestBudgetIsReserved|TestClaimsAtTheSameTime|TestCasesResume|TestLeavingAGroup|TestLostClaims|TestOneOffer|TestRepeatedOffer|TestResentQuery|TestRevo|TestSilentHolder|TestVerifiedAnswer)
+PURE = ./circuits ./exchange ./exchange/policy ./prover ./prover/ceremony
+TOGETHER = ^(TestAnswersToAnOffer|TestBatchesName|TestBudgetIsReserved|TestCeremonyOfFour|TestClaimsAtTheSameTime|TestCasesResume|TestContributeTogether|TestDevelopAtOnce|TestKeysAreStored|TestLeavingAGroup|TestLoadStopsWaiting|TestLostClaims|TestOneOffer|TestPool|TestReadWhileVerifying|TestRepeatedOffer|TestResentQuery|TestRevo|TestSilentHolder|TestSumCache|TestTaskAfter|TestVerifiedAnswer|TestVerifierIsSafe|TestVerifyStops)
+OTHERS = $$($(GO) list ./... | grep -v -E '/grille/(circuits|exchange|exchange/policy|prover|prover/ceremony|node/demo|node/field)$$')
 unit:
 	$(GO) test $(TESTFLAGS) $(PURE)
-	$(GO) test -race $(TESTFLAGS) -p 3 -skip '$(ALONE)' $$($(GO) list ./... | grep -v -e '/grille/exchange$$' -e '/node/demo$$' -e '/node/field$$' -e '/circuits$$' -e '/exchange/policy$$')
-	$(GO) test $(TESTFLAGS) ./exchange
 	$(GO) test $(TESTFLAGS) -v ./exchange/policy -run 'Agrees?$$'
-	$(GO) test -race $(TESTFLAGS) ./exchange -run '$(TOGETHER)'
+	$(GO) test -race $(TESTFLAGS) -p 3 -skip '$(ALONE)' $(OTHERS)
+	$(GO) test -race $(TESTFLAGS) -run '$(TOGETHER)' ./exchange ./prover ./prover/ceremony
 
 # Every constraint of the statement and every check of a program taken away in turn: some test must show a wrong statement accepted or an
 # honest one refused. Prints the table; fails on a survivor.
 mutation:
 	$(GO) run ./circuits/mutation
+
+# Every fourth of them.
+mutants:
+	$(GO) run ./circuits/mutation -every 4
+
+# A key ceremony of four gateways at full size, by the command line: one member away, one contribution false, one made on a machine without
+# a network; the transcript verifies in another process. What it does, the tests of node/ceremony do with a small circuit.
+ceremony:
+	$(GO) test -v $(TESTFLAGS) -timeout 20m ./node/cmd/grille -run '^TestScripts$$' -scripts testdata/ceremony
 
 # 2,500 simulated networks, each from one seed: crashes, partitions, lost and forged messages, folders set back, wrong clocks, changes of the
 # configuration; the bugs planted to be found; and every byte of a store's files damaged. From 2,000 networks on, everything that is rare
@@ -93,7 +103,7 @@ examples:
 
 # Under the race detector what `make test` runs without it.
 test-race:
-	$(GO) test -race -timeout 30m ./exchange $(PURE)
+	$(GO) test -race -timeout 30m $(PURE)
 
 # Longer versions: 200 killed processes, and every byte of a bundle changed.
 test-faults:

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"net"
 	"os"
 	"os/exec"
@@ -18,7 +19,10 @@ import (
 	"github.com/grille-gateway/grille/node/demo"
 )
 
-// TestScripts runs testdata/script. Beside testscript's own commands there are
+// scripts is the folder of scripts to run. testdata/ceremony, a key ceremony at full size, takes minutes.
+var scripts = flag.String("scripts", "testdata/script", "folder of the scripts to run")
+
+// TestScripts runs the scripts of a folder. Beside testscript's own commands there are
 //
 //	exits CODE COMMAND ARGS...   the command ends with exactly that exit code
 //	ready DIR                    waits until the gateway in DIR can answer
@@ -49,7 +53,7 @@ func TestScripts(t *testing.T) {
 		t.Fatalf("preparing keys: %v\n%s", err, out)
 	}
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Dir: *scripts,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("KEYS", keys)
 			env.Setenv("CHAIN", chain)
