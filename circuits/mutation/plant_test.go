@@ -128,7 +128,7 @@ func TestFirstFailure(t *testing.T) {
 	for out, want := range map[string]string{
 		"--- FAIL: TestA (0.1s)\n    --- FAIL: TestA/B (0.1s)\n        x_test.go:5: accepted\nFAIL\n": "TestA/B: accepted",
 		"--- FAIL: TestA (0.1s)\nFAIL\n": "TestA",
-		"panic: undeclared use\nmore\n":  "the package does not start: panic: undeclared use",
+		"panic: undeclared use\nmore\n":  "",
 	} {
 		if got := firstFailure(out); got != want {
 			t.Errorf("%q, want %q", got, want)
