@@ -8,8 +8,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"runtime/debug"
-	"sync"
 	"time"
 )
 
@@ -17,36 +15,12 @@ import (
 type Task struct {
 	Transcript *Transcript
 	Base       []byte // the payload that Turn().Base names; empty where that is empty
-	ahead      *ahead // Base with its points, where this process made it
 }
 
 // A Contribution is what a member hands in: a signed step and the payload that it names.
 type Contribution struct {
 	Step    Signed
 	Payload []byte
-	ahead   *ahead
-}
-
-// ahead is a state that this process made itself, so that the next contribution of this process need not read it again. It is used up
-// by that.
-type ahead struct {
-	mu    sync.Mutex
-	state *state
-}
-
-// take returns the state once, if it is that of the digest.
-func (a *ahead) take(digest string) *state {
-	if a == nil {
-		return nil
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	s := a.state
-	a.state = nil
-	if s == nil || s.hex() != digest {
-		return nil
-	}
-	return s
 }
 
 // Magic strings of the two files. What follows is the length of the JSON part (4 bytes, big endian), that part, and the payload to
@@ -83,7 +57,7 @@ func (t *Task) After(c *Contribution) (*Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	task := &Task{Transcript: next, Base: c.Payload, ahead: c.ahead}
+	task := &Task{Transcript: next, Base: c.Payload}
 	if turn := next.Turn(); turn.Base != sum(c.Payload) {
 		return nil, refuse(ReasonPayload, "the payload is not what its step says")
 	}
@@ -151,23 +125,13 @@ func Contribute(ctx context.Context, c *Circuit, task *Task, who Signer, at time
 	if turn.Member != who.Member || turn.Member == "" {
 		return nil, refuse(ReasonTurn, "it is not the turn of %s in phase %d", who.Member, turn.Phase)
 	}
-	s := task.ahead.take(turn.Base)
-	if s == nil {
-		tell(progress, "reading what the others contributed")
-		var err error
-		if s, err = c.start(turn, task.Base); err != nil {
-			return nil, err
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	tell(progress, fmt.Sprintf("contributing to phase %d", turn.Phase))
-	payload, err := c.contribute(s)
+	base, err := c.base(task)
 	if err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
+	tell(progress, fmt.Sprintf("contributing to phase %d", turn.Phase))
+	payload, err := c.update(ctx, turn.Phase, base)
+	if err != nil {
 		return nil, err
 	}
 	step := task.Transcript.step(StepContribution, who.Member, at)
@@ -177,27 +141,19 @@ func Contribute(ctx context.Context, c *Circuit, task *Task, who Signer, at time
 		return nil, err
 	}
 	_, err = task.Transcript.With(signed) // what the coordinator would refuse, such as another key, the member learns here
-	return &Contribution{Step: signed, Payload: payload, ahead: &ahead{state: s}}, err
+	return &Contribution{Step: signed, Payload: payload}, err
 }
 
-// start returns the state of a turn.
-func (c *Circuit) start(turn Turn, base []byte) (*state, error) {
-	if turn.Base == "" {
-		return c.beginning()
+// base returns the payload of the state that a turn begins with.
+func (c *Circuit) base(task *Task) ([]byte, error) {
+	if task.Transcript.Turn().Base != "" {
+		return task.Base, nil
 	}
-	return c.read(turn.Phase, base)
-}
-
-// contribute changes the state by new secrets and returns its payload. gnark draws the secrets and keeps them in local variables; the
-// memory that they and what was computed from them lay in goes back to the system, as far as the collector can give it.
-func (c *Circuit) contribute(s *state) ([]byte, error) {
-	if s.phase1 != nil {
-		s.phase1.Contribute()
-	} else {
-		s.phase2.Contribute()
+	begin, err := c.beginning()
+	if err != nil {
+		return nil, err
 	}
-	debug.FreeOSMemory()
-	return c.settle(s)
+	return begin.encode()
 }
 
 // step is the next step with what all kinds have.
