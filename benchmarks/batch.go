@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/grille-gateway/grille/exchange/bundle"
 	"github.com/grille-gateway/grille/ledger/verified"
@@ -77,21 +76,11 @@ func (b *bench) statements(ctx context.Context, count int) ([]prover.Statement, 
 
 // bundles compares whole bundles as a stranger verifies them, with nothing remembered of their checkpoints.
 func (b *bench) bundles(ctx context.Context, proofs *prover.Verifier, count int) error {
-	n, err := b.raise(ctx)
+	m, stop, err := b.start(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		stopping, cancel := context.WithTimeout(context.Background(), 15*time.Second)
-		defer cancel()
-		if err := n.Stop(stopping); err != nil {
-			fmt.Fprintln(b.log, err)
-		}
-	}()
-	m, err := b.start(ctx, n)
-	if err != nil {
-		return err
-	}
+	defer stop()
 	b.stage("asking %d questions", count)
 	data := make([][]byte, count)
 	for i := range data {
@@ -103,7 +92,7 @@ func (b *bench) bundles(ctx context.Context, proofs *prover.Verifier, count int)
 			return err
 		}
 	}
-	v := &bundle.Verifier{Config: n.Config, Proofs: bundle.VerifyingKeys{proofs}}
+	v := &bundle.Verifier{Config: m.Config, Proofs: bundle.VerifyingKeys{proofs}}
 	b.stage("verifying %d bundles, one by one and together", count)
 	return b.compare("whole bundles", count, func() error {
 		verified.Forget()

@@ -31,21 +31,11 @@ type members struct {
 
 // network measures four gateways, each a process of its own, over QUIC and REST.
 func (b *bench) network(ctx context.Context) error {
-	n, err := b.raise(ctx)
+	m, stop, err := b.start(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		stopping, cancel := context.WithTimeout(context.Background(), 15*time.Second)
-		defer cancel()
-		if err := n.Stop(stopping); err != nil {
-			fmt.Fprintln(b.log, err)
-		}
-	}()
-	m, err := b.start(ctx, n)
-	if err != nil {
-		return err
-	}
+	defer stop()
 	first, err := b.queries(ctx, m)
 	if err != nil {
 		return err
@@ -58,8 +48,29 @@ func (b *bench) network(ctx context.Context) error {
 	return b.receipt(ctx, first)
 }
 
-// start starts the gateways and gives them data, policies and agreements.
-func (b *bench) start(ctx context.Context, n *demo.Network) (*members, error) {
+// start raises a network, starts its gateways and gives them data, policies and agreements. stop ends its processes; after an error they
+// are gone.
+func (b *bench) start(ctx context.Context) (m *members, stop func(), err error) {
+	n, err := b.raise(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	stop = func() {
+		stopping, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+		defer cancel()
+		if err := n.Stop(stopping); err != nil {
+			fmt.Fprintln(b.log, err)
+		}
+	}
+	if m, err = b.furnish(ctx, n); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return m, stop, nil
+}
+
+// furnish starts the gateways and gives them data, policies and agreements.
+func (b *bench) furnish(ctx context.Context, n *demo.Network) (*members, error) {
 	b.stage("starting four gateways and furnishing them")
 	started := time.Now()
 	if err := n.Start(ctx); err != nil {

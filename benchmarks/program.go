@@ -35,21 +35,11 @@ rule: aged != indeterminate && poor != indeterminate && ill != no_record && spou
 // program measures cases of four checks between real gateways: until all verdicts are there, and until the decision is final; with a
 // scope, when its claim is final, too.
 func (b *bench) program(ctx context.Context) error {
-	n, err := b.raise(ctx)
+	m, stop, err := b.start(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		stopping, cancel := context.WithTimeout(context.Background(), 15*time.Second)
-		defer cancel()
-		if err := n.Stop(stopping); err != nil {
-			fmt.Fprintln(b.log, err)
-		}
-	}()
-	m, err := b.start(ctx, n)
-	if err != nil {
-		return err
-	}
+	defer stop()
 	asker := m.clients["GOV/benefits"]
 	claiming := strings.NewReplacer("program: medicaid", "program: medicaid-claim", "rule: aged != indeterminate", "rule: aged == satisfied",
 		"policy: aged-75, version: 1}", "policy: aged-75, version: 1, purpose: "+claimPurpose+"}").Replace(fourChecks) + "scope: {check: aged, period: bench}\n"
