@@ -151,7 +151,7 @@ func (c *Ceremony) Add(ctx context.Context, con *Contribution, progress func(sta
 	if int64(len(con.Payload)) != step.Size || sum(con.Payload) != step.Payload {
 		return refuse(ReasonPayload, "the payload is not what the signed step says")
 	}
-	before, err := c.last(progress)
+	before, err := c.last(ctx, progress)
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (c *Ceremony) Add(ctx context.Context, con *Contribution, progress func(sta
 		return err
 	}
 	tell(progress, fmt.Sprintf("verifying the contribution of %s to phase %d", step.Member, step.Phase))
-	after, err := c.circuit.accept(before, con.Payload)
+	after, err := c.circuit.accept(ctx, before, con.Payload)
 	if err != nil {
 		return err
 	}
@@ -218,7 +218,7 @@ func (c *Ceremony) ClosePhase(at, beaconAfter time.Time) error {
 }
 
 // last returns the last accepted state of the open phase.
-func (c *Ceremony) last(progress func(string)) (*state, error) {
+func (c *Ceremony) last(ctx context.Context, progress func(string)) (*state, error) {
 	if c.state != nil {
 		return c.state, nil
 	}
@@ -230,21 +230,21 @@ func (c *Ceremony) last(progress func(string)) (*state, error) {
 	}
 	tell(progress, "reading the last accepted state")
 	var err error
-	c.state, err = c.accepted(turn.Phase, turn.Base)
+	c.state, err = c.accepted(ctx, turn.Phase, turn.Base)
 	return c.state, err
 }
 
 // accepted reads a state that was accepted. The error is ErrDamaged or the disk's, and never a *Refused, which would be a member's.
-func (c *Ceremony) accepted(phase int, digest string) (*state, error) {
+func (c *Ceremony) accepted(ctx context.Context, phase int, digest string) (*state, error) {
 	payload, err := c.own(digest)
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.circuit.read(phase, payload)
-	if err != nil {
+	s, err := c.circuit.read(ctx, phase, payload)
+	if refused := (*Refused)(nil); errors.As(err, &refused) {
 		return nil, fmt.Errorf("%w: payload %s: %v", ErrDamaged, digest, err)
 	}
-	return s, nil
+	return s, err
 }
 
 // own reads a payload that was accepted.

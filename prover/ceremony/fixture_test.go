@@ -190,13 +190,3 @@ func wantReason(t testing.TB, what string, err error, want Reason) {
 func sign(name, body string) string {
 	return base64.StdEncoding.EncodeToString(ed25519.Sign(signer(name).Key, signedBytes(LabelStep, body)))
 }
-
-// contribute changes the state as gnark does and returns its payload.
-func (c *Circuit) contribute(s *state) ([]byte, error) {
-	if s.phase1 != nil {
-		s.phase1.Contribute()
-	} else {
-		s.phase2.Contribute()
-	}
-	return c.settle(s)
-}

@@ -42,7 +42,7 @@ func (f *Follower) Advance(ctx context.Context, t *Transcript, payload func(Payl
 		var err error
 		switch {
 		case step.Kind == StepContribution:
-			after, err = f.contribution(&step, payload, progress)
+			after, err = f.contribution(ctx, &step, payload, progress)
 		case step.Kind == StepSeal && step.Phase == 1:
 			after, err = f.seal(ctx, t, &step, beacon, progress)
 		}
@@ -54,7 +54,7 @@ func (f *Follower) Advance(ctx context.Context, t *Transcript, payload func(Payl
 	return nil
 }
 
-func (f *Follower) contribution(step *Step, payload func(PayloadRef) ([]byte, error), progress func(string)) (*state, error) {
+func (f *Follower) contribution(ctx context.Context, step *Step, payload func(PayloadRef) ([]byte, error), progress func(string)) (*state, error) {
 	data, err := payload(PayloadRef{Digest: step.Payload, Size: step.Size, Phase: step.Phase})
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func (f *Follower) contribution(step *Step, payload func(PayloadRef) ([]byte, er
 		return nil, refuse(ReasonPayload, "the payload is not what the signed step says")
 	}
 	tell(progress, fmt.Sprintf("verifying the contribution of %s to phase %d", step.Member, step.Phase))
-	return f.circuit.accept(f.state, data)
+	return f.circuit.accept(ctx, f.state, data)
 }
 
 // seal repeats the seal of phase 1. Sealing uses the state up, so an interrupted one is not gone on from.

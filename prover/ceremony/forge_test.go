@@ -2,6 +2,7 @@ package ceremony
 
 import (
 	"bytes"
+	"context"
 	"testing"
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
@@ -79,7 +80,7 @@ func offCurve(t testing.TB) []byte {
 // all three secrets.
 func ofOne(t testing.TB, phase int, base []byte) []byte {
 	t.Helper()
-	s, err := small().read(phase, base)
+	s, err := small().read(context.Background(), phase, base)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,20 +123,6 @@ func (r *run) base() []byte {
 	return out
 }
 
-// gnarkAccepts says whether gnark's own verifier takes a payload after another.
-func gnarkAccepts(t testing.TB, phase int, base, payload []byte) bool {
-	t.Helper()
-	before, err := small().read(phase, base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	after, err := small().read(phase, payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return before.verify(after) == nil
-}
-
 // force has a false contribution accepted, as a coordinator does that is in league with its member.
 func (r *run) force(con *Contribution) {
 	r.t.Helper()
@@ -146,6 +133,6 @@ func (r *run) force(con *Contribution) {
 	r.must(r.commit(next))
 	s := &state{digest: [32]byte(mustHex(sum(con.Payload)))}
 	s.mark(r.circuit.layout(next.Turn().Phase), con.Payload)
-	r.must(s.decode(next.Turn().Phase, con.Payload))
+	r.must(r.circuit.decode(context.Background(), s, next.Turn().Phase, con.Payload))
 	r.state = s
 }

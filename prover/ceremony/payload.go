@@ -2,6 +2,7 @@ package ceremony
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 
@@ -102,7 +103,7 @@ func (c *Circuit) PayloadSize(phase int) int64 { return c.layout(phase).size }
 
 // state is what a phase has come to.
 type state struct {
-	phase1    *mpcsetup.Phase1 // in phase 1
+	powers    *powers          // in phase 1
 	phase2    *mpcsetup.Phase2 // in phase 2
 	digest    [sha256.Size]byte
 	marks     [][]byte // as in the layout
@@ -174,7 +175,7 @@ func (s *state) buildsOn(before *state, l layout) error {
 }
 
 // accept verifies that payload is a contribution to the state before and returns the state after it. before stays as it is.
-func (c *Circuit) accept(before *state, payload []byte) (*state, error) {
+func (c *Circuit) accept(ctx context.Context, before *state, payload []byte) (*state, error) {
 	l := c.layout(before.phase())
 	after, err := l.inspect(payload)
 	if err != nil {
@@ -183,26 +184,25 @@ func (c *Circuit) accept(before *state, payload []byte) (*state, error) {
 	if err := after.buildsOn(before, l); err != nil {
 		return nil, err
 	}
-	if err := after.decode(before.phase(), payload); err != nil {
+	if err := c.decode(ctx, after, before.phase(), payload); err != nil {
 		return nil, err
 	}
 	return after, before.verify(after)
 }
 
-// decode reads the points of a payload whose form was checked; each is checked to be in its subgroup. Takes some seconds for the
-// statement.
-func (s *state) decode(phase int, payload []byte) error {
-	r := bytes.NewReader(payload)
-	var err error
+// decode reads the points of a payload whose form was checked into s; each is checked to be in its subgroup. Takes some seconds for
+// the statement.
+func (c *Circuit) decode(ctx context.Context, s *state, phase int, payload []byte) error {
 	if phase == 1 {
-		s.phase1 = new(mpcsetup.Phase1)
-		_, err = s.phase1.ReadFrom(r)
+		var err error
+		if s.powers, err = readPowers(ctx, c.domain, c.layout(1), payload); err != nil {
+			return err
+		}
 	} else {
 		s.phase2 = new(mpcsetup.Phase2)
-		_, err = s.phase2.ReadFrom(r)
-	}
-	if err != nil {
-		return refuse(ReasonPoints, "reading the payload: %w", err)
+		if _, err := s.phase2.ReadFrom(bytes.NewReader(payload)); err != nil {
+			return refuse(ReasonPoints, "reading the payload: %w", err)
+		}
 	}
 	again, err := s.encode()
 	if err != nil {
@@ -215,16 +215,16 @@ func (s *state) decode(phase int, payload []byte) error {
 }
 
 // read returns the state of a payload that was accepted before, or that a phase begins with.
-func (c *Circuit) read(phase int, payload []byte) (*state, error) {
+func (c *Circuit) read(ctx context.Context, phase int, payload []byte) (*state, error) {
 	s := &state{digest: sha256.Sum256(payload)}
 	s.mark(c.layout(phase), payload)
-	return s, s.decode(phase, payload)
+	return s, c.decode(ctx, s, phase, payload)
 }
 
 // verify checks the update proofs of after, whose points are read. It leaves s as it is.
 func (s *state) verify(after *state) (err error) {
-	if s.phase1 != nil {
-		err = s.phase1.Verify(after.phase1)
+	if s.powers != nil {
+		err = s.powers.verify(after.powers, s.digest[:])
 	} else {
 		err = s.phase2.Verify(after.phase2)
 	}
@@ -235,7 +235,7 @@ func (s *state) verify(after *state) (err error) {
 }
 
 func (s *state) phase() int {
-	if s.phase1 != nil {
+	if s.powers != nil {
 		return 1
 	}
 	return 2
@@ -253,8 +253,8 @@ func (s *state) hex() string { return hex.EncodeToString(s.digest[:]) }
 func (s *state) encode() ([]byte, error) {
 	var buf bytes.Buffer
 	var err error
-	if s.phase1 != nil {
-		_, err = s.phase1.WriteTo(&buf)
+	if s.powers != nil {
+		err = s.powers.encode(&buf)
 	} else {
 		_, err = s.phase2.WriteTo(&buf)
 	}
@@ -263,7 +263,7 @@ func (s *state) encode() ([]byte, error) {
 
 // beginning returns the state that phase 1 begins with.
 func (c *Circuit) beginning() (*state, error) {
-	s := &state{phase1: mpcsetup.NewPhase1(c.domain)}
+	s := &state{powers: newPowers(c.domain)}
 	_, err := c.settle(s)
 	return s, err
 }

@@ -74,7 +74,7 @@ var forgeries = []forgery{
 		con := r.make(names[1])
 		s, err := large().beginning()
 		r.must(err)
-		con.Payload, err = large().contribute(s)
+		con.Payload, err = large().contribute(context.Background(), s)
 		r.must(err)
 		resign(t, con, names[1], nil)
 		return con
@@ -159,10 +159,10 @@ func onOlder(t *testing.T, r *run, phase int) *Contribution {
 	if phase == 2 {
 		payload, err := r.Payload(r.Transcript().phases[0].seal.Opens)
 		r.must(err)
-		old, err = r.circuit.read(2, payload)
+		old, err = r.circuit.read(context.Background(), 2, payload)
 		r.must(err)
 	}
-	con.Payload, err = r.circuit.contribute(old)
+	con.Payload, err = r.circuit.contribute(context.Background(), old)
 	r.must(err)
 	resign(t, con, names[1], nil)
 	return con

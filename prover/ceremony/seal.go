@@ -54,7 +54,7 @@ func askBeacon(beacon Beacon, evidence []byte, after time.Time) ([]byte, error) 
 }
 
 func (c *Ceremony) sealFirst(ctx context.Context, step Step, beacon []byte, progress func(string)) error {
-	last, err := c.take(progress)
+	last, err := c.take(ctx, progress)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (c *Ceremony) sealSecond(ctx context.Context, step Step, beacon []byte, pro
 	if err := c.reopen(ctx, progress); err != nil {
 		return nil, err
 	}
-	last, err := c.take(progress)
+	last, err := c.take(ctx, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -97,8 +97,8 @@ func (c *Ceremony) sealSecond(ctx context.Context, step Step, beacon []byte, pro
 }
 
 // take hands over the last accepted state, for sealing changes it.
-func (c *Ceremony) take(progress func(string)) (*state, error) {
-	s, err := c.last(progress)
+func (c *Ceremony) take(ctx context.Context, progress func(string)) (*state, error) {
+	s, err := c.last(ctx, progress)
 	c.state = nil
 	return s, err
 }
@@ -110,7 +110,7 @@ func (c *Ceremony) reopen(ctx context.Context, progress func(string)) error {
 	}
 	t := c.Transcript()
 	tell(progress, "reading the last state of phase 1")
-	last, err := c.accepted(1, t.phases[0].base)
+	last, err := c.accepted(ctx, 1, t.phases[0].base)
 	if err != nil {
 		return err
 	}
@@ -143,18 +143,21 @@ func (c *Circuit) sealFirst(ctx context.Context, last *state, beacon []byte, pro
 		return nil, err
 	}
 	tell(progress, "sealing phase 1")
-	commons := last.phase1.Seal(beacon)
-	if err := ctx.Err(); err != nil {
+	if err := last.powers.seal(ctx, last.digest, beacon); err != nil {
 		return nil, err
 	}
 	tell(progress, "opening phase 2")
-	begin := &state{phase2: new(mpcsetup.Phase2)}
-	evals := begin.phase2.Initialize(c.system, &commons)
+	commons := &last.powers.SrsCommons
+	second, evals, err := c.openSecond(ctx, commons)
+	if err != nil {
+		return nil, err
+	}
+	begin := &state{phase2: second}
 	payload, err := c.settle(begin)
 	if err != nil {
 		return nil, err
 	}
-	return &reference{commons: &commons, evals: &evals, begin: begin, payload: payload}, nil
+	return &reference{commons: commons, evals: evals, begin: begin, payload: payload}, nil
 }
 
 // keyPair is what phase 2 gave.

@@ -125,12 +125,12 @@ func Contribute(ctx context.Context, c *Circuit, task *Task, who Signer, at time
 	if turn.Member != who.Member || turn.Member == "" {
 		return nil, refuse(ReasonTurn, "it is not the turn of %s in phase %d", who.Member, turn.Phase)
 	}
-	base, err := c.base(task)
+	tell(progress, fmt.Sprintf("contributing to phase %d", turn.Phase))
+	base, err := c.base(ctx, task)
 	if err != nil {
 		return nil, err
 	}
-	tell(progress, fmt.Sprintf("contributing to phase %d", turn.Phase))
-	payload, err := c.update(ctx, turn.Phase, base)
+	payload, err := c.contribute(ctx, base)
 	if err != nil {
 		return nil, err
 	}
@@ -144,16 +144,13 @@ func Contribute(ctx context.Context, c *Circuit, task *Task, who Signer, at time
 	return &Contribution{Step: signed, Payload: payload}, err
 }
 
-// base returns the payload of the state that a turn begins with.
-func (c *Circuit) base(task *Task) ([]byte, error) {
-	if task.Transcript.Turn().Base != "" {
-		return task.Base, nil
+// base returns the state that a turn begins with.
+func (c *Circuit) base(ctx context.Context, task *Task) (*state, error) {
+	turn := task.Transcript.Turn()
+	if turn.Base == "" {
+		return c.beginning()
 	}
-	begin, err := c.beginning()
-	if err != nil {
-		return nil, err
-	}
-	return begin.encode()
+	return c.read(ctx, turn.Phase, task.Base)
 }
 
 // step is the next step with what all kinds have.

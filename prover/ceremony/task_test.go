@@ -179,7 +179,7 @@ func FuzzPayload(f *testing.F) {
 		if first {
 			phase = 1
 		}
-		after, err := small().accept(states[phase], payload)
+		after, err := small().accept(context.Background(), states[phase], payload)
 		if err != nil {
 			var r *Refused
 			if !errors.As(err, &r) {
@@ -205,7 +205,7 @@ func payloads(t testing.TB, phase int) (*state, []byte) {
 	if phase == 2 && err == nil {
 		var data []byte
 		if data, err = folder.Payload(tr.phases[0].seal.Opens, 1<<20); err == nil {
-			before, err = small().read(2, data)
+			before, err = small().read(context.Background(), 2, data)
 		}
 	}
 	if err != nil {

@@ -174,7 +174,7 @@ func (v *verification) read(step *Step, out chan<- decoded) {
 	}
 	s, err := l.inspect(payload)
 	if err == nil {
-		err = s.decode(step.Phase, payload)
+		err = v.circuit.decode(v.ctx, s, step.Phase, payload)
 	}
 	out <- decoded{s, err}
 }
