@@ -57,9 +57,11 @@ mutants:
 	$(GO) run ./circuits/mutation -every 4
 
 # A key ceremony of four gateways at full size, by the command line: one member away, one contribution false, one made on a machine without
-# a network; the transcript verifies in another process. What it does, the tests of node/ceremony do with a small circuit.
+# a network; the transcript verifies in another process. What it does, the tests of node/ceremony do with a small circuit. And what phase 1
+# gives at full size is compared with what gnark gives.
 ceremony:
 	$(GO) test -v $(TESTFLAGS) -timeout 20m ./node/cmd/grille -run '^TestScripts$$' -scripts testdata/ceremony
+	$(GO) test -v $(TESTFLAGS) ./prover/ceremony -run '^TestSealedStatesAreGnarks$$' -statement
 
 # 2,500 simulated networks, each from one seed: crashes, partitions, lost and forged messages, folders set back, wrong clocks, changes of the
 # configuration; the bugs planted to be found; and every byte of a store's files damaged. From 2,000 networks on, everything that is rare

@@ -34,19 +34,8 @@ type rite struct {
 const aimCeremony = 120
 
 // ceremony measures one ceremony of four over the whole statement, step by step, and then its verification by somebody else. The
-// members stand in one process and work one after another; what a network adds are the bytes of a payload each way. Then another, as a
-// demo makes it.
+// members stand in one process and work one after another; what a network adds are the bytes of a payload each way.
 func (b *bench) ceremony(ctx context.Context) error {
-	if err := b.stepByStep(ctx); err != nil {
-		return err
-	}
-	if b.quick {
-		return nil
-	}
-	return b.together(ctx)
-}
-
-func (b *bench) stepByStep(ctx context.Context) error {
 	r := &rite{bench: b, ctx: ctx, dir: filepath.Join(b.dir, "ceremony")}
 	if err := r.open(); err != nil {
 		return err
@@ -58,7 +47,7 @@ func (b *bench) stepByStep(ctx context.Context) error {
 			return err
 		}
 	}
-	r.one("ceremony", "all of it, one step after another, wall", "s", r.total/1000)
+	r.add("ceremony", "all of it, one step after another", "s", 1, []Value{{"wall", r.total / 1000}}, "wall", aimCeremony)
 	r.one("ceremony", "transcript.json", "bytes", float64(len(r.c.Transcript().Encode())))
 	var payloads int64
 	for _, p := range r.c.Transcript().Payloads() {
@@ -134,37 +123,6 @@ func (r *rite) endPhase() (*ceremony.Result, error) {
 		return nil, err
 	}
 	return r.c.Seal(r.ctx, []byte("bench"), now.Add(time.Second), hashBeacon, func(s string) { r.stage("  %s", s) })
-}
-
-// together measures a ceremony whose members are all in one process, each beginning while the last contribution is verified, with the
-// keys stored at the end.
-func (b *bench) together(ctx context.Context) error {
-	r := &rite{bench: b, ctx: ctx, dir: filepath.Join(b.dir, "together")}
-	b.stage("a ceremony of four in one process")
-	wall, processor, err := measure(1, nil, func() error {
-		if err := r.open(); err != nil {
-			return err
-		}
-		defer r.c.Close()
-		var res *ceremony.Result
-		for range 2 {
-			err := r.c.ContributeTogether(ctx, r.signers, time.Now, func(s string) { r.stage("  %s", s) })
-			if err != nil {
-				return err
-			}
-			if res, err = r.endPhase(); err != nil {
-				return err
-			}
-		}
-		_, err := res.Store(ctx, filepath.Join(b.dir, "together-keys"), time.Now())
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	b.add("ceremony", "all of it in one process, overlapped, to the stored keys", "s", 1,
-		[]Value{{"wall", wall[0] / 1000}, {"processor", processor[0] / 1000}}, "wall", aimCeremony)
-	return nil
 }
 
 // hashBeacon stands for a ledger's.

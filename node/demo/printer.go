@@ -49,7 +49,7 @@ func (p *printer) opening() {
 
 // firstRun says why this takes longer than the next time.
 func (p *printer) firstRun() {
-	p.stage("no keys yet: the members make them together, which takes two to three minutes; later runs find them")
+	p.stage("no keys yet: the members make them together, which takes under two minutes on two processors; later runs find them")
 }
 
 func (p *printer) keys(m prover.Metadata, contributors int) {

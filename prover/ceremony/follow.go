@@ -21,7 +21,7 @@ func (c *Circuit) Follow() (*Follower, error) {
 }
 
 // Advance verifies the steps of t that follow those verified before, up to the seal of phase 2, which is Verify's. payload gets the bytes
-// that a contribution names. It takes some five seconds for each contribution to the statement, and half a minute for the seal of phase 1.
+// that a contribution names. It takes some three seconds for each contribution to the statement, and half a minute for the seal of phase 1.
 // The error is a *Refused, after which the ceremony must not be contributed to; or payload's, after which it can be called again; or the
 // context's, after which a new follower begins.
 func (f *Follower) Advance(ctx context.Context, t *Transcript, payload func(PayloadRef) ([]byte, error), beacon Beacon, progress func(stage string)) error {

@@ -3,13 +3,11 @@ package ceremony
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // resume ends the process and begins another, as far as a test can.
@@ -189,39 +187,6 @@ func TestContributeRefuses(t *testing.T) {
 	r.must(err)
 	first.Base = task.Base
 	try("a base where there is none", first, small(), signer(names[0]), ReasonPayload)
-}
-
-// The next member begins while the last contribution is verified. If that is refused, the next one's is too.
-func TestTaskAfter(t *testing.T) {
-	r := begin(t, nil)
-	task, err := r.Task()
-	r.must(err)
-	first, err := Contribute(context.Background(), small(), task, signer(names[0]), clock, nil)
-	r.must(err)
-	first.Payload = put(1, lastProof, generator2(t))(first.Payload)
-	resign(t, first, names[0], nil)
-	next, err := task.After(first)
-	r.must(err)
-	second, err := Contribute(context.Background(), small(), next, signer(names[1]), clock, nil)
-	r.must(err)
-	wantReason(t, "the first", r.Add(context.Background(), first, nil), ReasonProof)
-	r.must(r.Pass(names[0], ReasonProof, clock))
-	wantReason(t, "the second, on the first", r.Add(context.Background(), second, nil), ReasonChain)
-	r.contribute(names[1:]...)
-	first.Payload[100] ^= 1
-	_, err = task.After(first)
-	wantReason(t, "a task after another payload", err, ReasonPayload)
-}
-
-func TestContributeTogetherStops(t *testing.T) {
-	r := begin(t, nil)
-	all := []Signer{signer(names[0]), {names[1], ed25519.NewKeyFromSeed(make([]byte, 32))}, signer(names[2])}
-	err := r.ContributeTogether(context.Background(), all, time.Now, nil)
-	wantReason(t, "another key", err, ReasonSignature)
-	if got := r.Transcript().Contributors(1); len(got) != 1 {
-		t.Error(got)
-	}
-	r.contribute(names[1:]...)
 }
 
 // A seal that is interrupted when it has changed the state in memory is made again from the payload.

@@ -15,7 +15,7 @@ func (a *app) demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "demo", Short: "Run four departments on this machine and tell what happens", Args: cobra.NoArgs,
 		Long: `Starts four gateways on loopback, each a process of its own, fills them with survey data, asks questions between them and tries
-to forge an answer. The first time the four make the circuit's keys in a ceremony, which takes two to three minutes; later runs find
+to forge an answer. The first time the four make the circuit's keys in a ceremony, which takes under two minutes; later runs find
 them in the user's cache. Without --once the gateways stay up until you interrupt it, for you to try the other commands on.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			program, err := os.Executable()
