@@ -247,7 +247,8 @@ func TestFloodAndHangingMembersDelayNobody(t *testing.T) {
 	var refused atomic.Int64
 	answered := map[string]*[256]atomic.Int64{}
 	for _, victim := range []string{names[0], names[1], owner} {
-		answered[victim] = new([256]atomic.Int64)
+		counts := new([256]atomic.Int64)
+		answered[victim] = counts
 		for kind, body := range bodies {
 			for range 2 {
 				wg.Go(func() {
@@ -255,7 +256,7 @@ func TestFloodAndHangingMembersDelayNobody(t *testing.T) {
 						var refusal *peer.RemoteError
 						_, err := flooder.node.Call(ctx, victim, kind, body)
 						if err == nil || errors.As(err, &refusal) && refusal.Code != peer.CodeRateLimited && refusal.Code != peer.CodeBusy {
-							answered[victim][kind].Add(1)
+							counts[kind].Add(1)
 						} else if refusal != nil {
 							refused.Add(1)
 						}
