@@ -39,7 +39,7 @@ vuln:
 # on 100,000 pairs in exchange/policy.
 ALONE = ^(TestSimulation|TestEveryDamagedByte)
 PURE = ./circuits ./exchange ./exchange/policy ./prover ./prover/ceremony
-TOGETHER = ^(TestAnswersToAnOffer|TestBatchesName|TestBudgetIsReserved|TestCeremonyOfFour|TestClaimsAtTheSameTime|TestCasesResume|TestContributeTogether|TestDevelopAtOnce|TestKeysAreStored|TestLeavingAGroup|TestLoadStopsWaiting|TestLostClaims|TestOneOffer|TestPool|TestReadWhileVerifying|TestRepeatedOffer|TestResentQuery|TestRevo|TestSilentHolder|TestSumCache|TestTaskAfter|TestVerifiedAnswer|TestVerifierIsSafe|TestVerifyStops)
+TOGETHER = ^(TestAnswersToAnOffer|TestBatchOfMany|TestBatchesName|TestBudgetIsReserved|TestCeremonyOfFour|TestContributionsAreGnarks|TestClaimsAtTheSameTime|TestCasesResume|TestDevelopAtOnce|TestKeysAreStored|TestLeavingAGroup|TestLoadStopsWaiting|TestLostClaims|TestOneOffer|TestPool|TestReadWhileVerifying|TestRepeatedOffer|TestResentQuery|TestRevo|TestSilentHolder|TestSumCache|TestVerifiedAnswer|TestVerifyAllSays|TestVerifierIsSafe|TestVerifyStops)
 OTHERS = $$($(GO) list ./... | grep -v -E '/grille/(circuits|exchange|exchange/policy|prover|prover/ceremony|node/demo|node/field)$$')
 unit:
 	$(GO) test $(TESTFLAGS) $(PURE)

@@ -1,6 +1,8 @@
 package bundle
 
 import (
+	"runtime"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -26,45 +28,67 @@ type Result struct {
 
 // VerifyAll checks many bundles and returns for each what Verify would: the same report, or the same first reason to refuse it. What
 // several bundles share, such as entries and configuration, is read once, and the proofs under one key are checked together if it
-// is a BatchVerifier. It holds all bundles in memory: some 50 KB each beside their bytes.
+// is a BatchVerifier. All processors work on it. It holds all bundles in memory: some 50 KB each beside their bytes.
 func (v *Verifier) VerifyAll(bundles [][]byte) []Result {
 	out := make([]Result, len(bundles))
-	shared := newShared()
-	var open []*check // those with nothing wrong so far
-	var at []int      // their places
-	for i, data := range bundles {
-		c, err := v.begin(data, shared)
-		if err == nil {
-			err = c.run(c.beforeProof())
+	open := make([]*check, len(bundles)) // nil: something is wrong already
+	inParts(len(bundles), func(from, to int) {
+		shared := newShared() // of this part alone, here and below
+		for i := from; i < to; i++ {
+			c, err := v.begin(bundles[i], shared)
+			if err == nil {
+				err = c.run(c.beforeProof())
+			}
+			if err != nil {
+				out[i].Err = err
+				continue
+			}
+			open[i] = c
 		}
-		if err != nil {
-			out[i].Err = err
-			continue
+	})
+	errs := proofs(open)
+	inParts(len(bundles), func(from, to int) {
+		for i := from; i < to; i++ {
+			if open[i] != nil {
+				out[i] = open[i].end(errs[i])
+			}
 		}
-		open, at = append(open, c), append(at, i)
-	}
-	for i, err := range proofs(open) {
-		c := open[i]
-		if err != nil {
-			err = &Refused{Reason: ReasonProof, Err: err}
-		} else {
-			err = c.run(c.afterProof())
-		}
-		if err != nil {
-			out[at[i]].Err = err
-			continue
-		}
-		out[at[i]].Report = &c.report
-	}
+	})
 	return out
 }
 
-// proofs checks the proofs of many bundles: those under one key together, if it can.
+// end makes the steps after the proof.
+func (c *check) end(proof error) Result {
+	if proof != nil {
+		return Result{Err: &Refused{Reason: ReasonProof, Err: proof}}
+	}
+	if err := c.run(c.afterProof()); err != nil {
+		return Result{Err: err}
+	}
+	return Result{Report: &c.report}
+}
+
+// leastPart is how many bundles are worth a goroutine.
+const leastPart = 16
+
+// inParts calls do for parts of [0, n), one for each processor, and returns when all are done. The parts are the same for the same n.
+func inParts(n int, do func(from, to int)) {
+	size := max(leastPart, (n+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	var parts sync.WaitGroup
+	for from := 0; from < n; from += size {
+		parts.Go(func() { do(from, min(n, from+size)) })
+	}
+	parts.Wait()
+}
+
+// proofs checks the proofs of many bundles, but for those that are nil: those under one key together, if it can.
 func proofs(open []*check) []error {
 	errs := make([]error, len(open))
 	byKey := map[string][]int{}
 	for i, c := range open {
-		byKey[c.key.SHA256()] = append(byKey[c.key.SHA256()], i)
+		if c != nil {
+			byKey[c.key.SHA256()] = append(byKey[c.key.SHA256()], i)
+		}
 	}
 	for _, of := range byKey {
 		key := open[of[0]].key
