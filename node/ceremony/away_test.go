@@ -262,7 +262,8 @@ func TestFork(t *testing.T) {
 	if c := w.status(health, id); c.Fault == "" || c.Steps != 1 {
 		t.Errorf("%+v", c)
 	}
-	if _, err := w.at(health).sync(context.Background(), civil, w.at(civil).running[id].told); !errors.Is(err, ErrFork) {
+	told, _ := w.at(civil).running[id].look(health, false)
+	if _, err := w.at(health).sync(context.Background(), civil, told); !errors.Is(err, ErrFork) {
 		t.Error(err)
 	}
 }

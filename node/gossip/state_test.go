@@ -90,12 +90,16 @@ func TestEvidenceSpreads(t *testing.T) {
 // Two mirrors that were shown two histories, neither of which becomes final, find out by telling what stands with them.
 func TestForkThatNeverBecomesFinalIsFound(t *testing.T) {
 	n := newNet(t, "GOV/a", "GOV/b", "GOV/c", "GOV/d")
-	for member, push := range map[string]ledger.Push{"GOV/a": n.history(1, 3), "GOV/b": n.history(9, 5)} {
-		n.heard(member)
+	n.heard("GOV/a")
+	n.heard("GOV/b")
+	show := func(member string, push ledger.Push) {
+		t.Helper()
 		if reply, err := n.stores[member].AddCheckpoint(push); err != nil || len(reply.Cosignature) == 0 {
 			t.Fatal(reply, err)
 		}
 	}
+	show("GOV/a", n.history(1, 3)) // the shorter one first: who has heard of a longer one cosigns it no more
+	show("GOV/b", n.history(9, 5))
 	n.everybodyHasEvidence(n.cfg.Origin("GOV/x"))
 }
 
