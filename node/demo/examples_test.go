@@ -84,13 +84,17 @@ func result(f api.Finding) string {
 }
 
 // TestExamples runs every case of the worked examples with `grille program run` over the demo's network: four processes, QUIC, one proof
-// for each check. Verdicts and outcomes are those that the examples say, and each decision verifies offline in a process of its own.
+// for each check; with -short every other case. Verdicts and outcomes are those that the examples say, and each decision verifies offline in
+// a process of its own.
 func TestExamples(t *testing.T) {
 	n, all := examples(t)
 	cases, checks, started := 0, 0, time.Now()
 	for _, e := range all {
 		t.Run(e.Name, func(t *testing.T) {
 			for i, c := range e.Cases {
+				if testing.Short() && i%2 != 0 {
+					continue
+				}
 				var args []string
 				decision := filepath.Join(t.TempDir(), "decision.json")
 				if i == 0 {
