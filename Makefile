@@ -6,7 +6,7 @@ GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.3.0
 # A deadlock fails instead of using up CI's time. vet has looked at everything before, and nobody debugs these binaries.
 TESTFLAGS   ?= -timeout 10m -vet=off -ldflags=-w
 
-.PHONY: all build test unit sim fmt vet lint vuln demo system examples ts ts-cross ts-browser test-race test-sim test-faults test-field mutants mutation ceremony bench clean
+.PHONY: all build test unit sim fmt vet lint vuln demo system examples ts ts-cross ts-browser test-sim test-faults test-field mutants mutation ceremony bench clean
 
 all: build
 
@@ -33,21 +33,18 @@ vuln:
 		echo "govulncheck: NOT RUN: $$why"; \
 	else echo "$$out"; exit $$code; fi
 
-# Everything within one process, under the race detector, but what runs in one goroutine and long (ALONE, sim's), and the packages of PURE:
-# there it watches the tests in which several things happen at once (TOGETHER); test-race watches all. It leaves out the curve's arithmetic,
-# which takes five times as long under it, and whose packages share nothing between goroutines but what callers hand them. (No package can
-# be left out on whose atomics others rely: it would report what is no race.) Most packages wait for beats and time-outs, so three run at
-# once. Three evaluators agree on 100,000 pairs in exchange/policy.
+# Everything within one process, under the race detector, but what runs in one goroutine and long (ALONE, which is sim's, and PURE). The
+# detector leaves out the curve's arithmetic, which takes five times as long under it, and whose packages share nothing between goroutines
+# but what callers hand them. (No package can be left out on whose atomics others rely: it would report what is no race.) Most packages wait
+# for beats and time-outs, so three run at once, the longest first. Three evaluators agree on 100,000 pairs in exchange/policy.
 ALONE = ^(TestSimulation|TestEveryDamagedByte)
-PURE = ./circuits ./exchange ./exchange/policy ./prover ./prover/ceremony
-TOGETHER = ^(TestAnswersToAnOffer|TestBatchOfMany|TestBatchesName|TestBudgetIsReserved|TestCeremonyOfFour|TestContributionsAreGnarks|TestClaimsAtTheSameTime|TestCasesResume|TestDevelopAtOnce|TestKeysAreStored|TestLeavingAGroup|TestLoadStopsWaiting|TestLostClaims|TestOneOffer|TestPool|TestReadWhileVerifying|TestRepeatedOffer|TestResentQuery|TestRevo|TestSilentHolder|TestSumCache|TestVerifiedAnswer|TestVerifyAllSays|TestVerifierIsSafe|TestVerifyStops)
-OTHERS = $$($(GO) list ./... | grep -v -E '/grille/(circuits|exchange|exchange/policy|prover|prover/ceremony|node/demo|node/field)$$')
+PURE = ./circuits ./exchange/policy
+OTHERS = ./exchange ./node/gateway ./ledger $$($(GO) list ./... | grep -v -E '/grille/(circuits|exchange/policy|node/demo|node/field)$$')
 CURVE = github.com/consensys/gnark-crypto/ecc/bls12-381
 RACE = -race $(foreach p,$(CURVE) $(CURVE)/fp $(CURVE)/fr $(CURVE)/internal/fptower,-gcflags=$(p)=-race=false)
 unit:
 	$(GO) test $(TESTFLAGS) $(PURE)
 	$(GO) test $(RACE) $(TESTFLAGS) -p 3 -skip '$(ALONE)' $(OTHERS)
-	$(GO) test $(RACE) $(TESTFLAGS) -run '$(TOGETHER)' ./exchange ./prover ./prover/ceremony
 
 # Every constraint of the statement and every check of a program taken away in turn: some test must show a wrong statement accepted or an
 # honest one refused. Prints the table; fails on a survivor.
@@ -65,13 +62,13 @@ ceremony:
 	$(GO) test -v $(TESTFLAGS) -timeout 20m ./node/cmd/grille -parallel 1 -run '^TestScripts$$' -scripts testdata/ceremony
 	$(GO) test -v $(TESTFLAGS) ./prover/ceremony -run '^TestSealedStatesAreGnarks$$' -statement
 
-# 2,500 simulated networks, each from one seed: crashes, partitions, lost and forged messages, folders set back, wrong clocks, changes of the
+# 2,000 simulated networks, each from one seed: crashes, partitions, lost and forged messages, folders set back, wrong clocks, changes of the
 # configuration; the bugs planted to be found; and every byte of a store's files damaged. From 2,000 networks on, everything that is rare
 # must have happened, too.
 sim:
-	$(GO) test $(TESTFLAGS) -v ./ledger -run '$(ALONE)' -sim.runs 2500
+	$(GO) test $(TESTFLAGS) -v ./ledger -run '$(ALONE)' -sim.runs 2000
 
-# 10,000 networks, the first 2,500 of which are those of sim.
+# 10,000 networks, the first 2,000 of which are those of sim.
 test-sim:
 	$(GO) test -timeout 30m -v ./ledger -run '$(ALONE)' -sim.runs 10000
 
@@ -105,10 +102,6 @@ demo:
 examples:
 	$(GO) test -v $(TESTFLAGS) ./exchange/example
 	$(GO) test -v $(TESTFLAGS) ./node/demo -run '^TestExamples$$'
-
-# Under the race detector what `make test` runs without it.
-test-race:
-	$(GO) test $(RACE) -timeout 30m $(PURE)
 
 # Longer versions: 200 killed processes, and every byte of a bundle changed.
 test-faults:
