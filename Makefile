@@ -51,9 +51,9 @@ unit:
 mutation:
 	$(GO) run ./circuits/mutation
 
-# Every fourth of them.
+# Every eighth of them.
 mutants:
-	$(GO) run ./circuits/mutation -every 4
+	$(GO) run ./circuits/mutation -every 8
 
 # A key ceremony of four gateways at full size, by the command line: one member away, one contribution false, one made on a machine without
 # a network; the transcript verifies in another process. What it does, the tests of node/ceremony do with a small circuit. And what phase 1
@@ -62,19 +62,18 @@ ceremony:
 	$(GO) test -v $(TESTFLAGS) -timeout 20m ./node/cmd/grille -parallel 1 -run '^TestScripts$$' -scripts testdata/ceremony
 	$(GO) test -v $(TESTFLAGS) ./prover/ceremony -run '^TestSealedStatesAreGnarks$$' -statement
 
-# 2,000 simulated networks, each from one seed: crashes, partitions, lost and forged messages, folders set back, wrong clocks, changes of the
-# configuration; the bugs planted to be found; and every byte of a store's files damaged. From 2,000 networks on, everything that is rare
-# must have happened, too.
+# 500 simulated networks, each from one seed: crashes, partitions, lost and forged messages, folders set back, wrong clocks, changes of the
+# configuration; the bugs planted to be found; and every byte of a store's files damaged.
 sim:
-	$(GO) test $(TESTFLAGS) -v ./ledger -run '$(ALONE)' -sim.runs 2000
+	$(GO) test $(TESTFLAGS) -v ./ledger -run '$(ALONE)' -sim.runs 500
 
-# 10,000 networks, the first 2,000 of which are those of sim.
+# 10,000 networks, the first 500 of which are those of sim. From 2,000 on, everything that is rare must have happened, too.
 test-sim:
 	$(GO) test -timeout 30m -v ./ledger -run '$(ALONE)' -sim.runs 10000
 
-# Networks of real processes: forty people, killed processes, the operations document; then members in network namespaces of their own
-# with latency, loss, partitions and wrong clocks, which needs root. NETNS=0 where no network namespace can be made. Both at once: the
-# second waits most of the time. Of the worked examples every other case (-short).
+# Networks of real processes: forty people, ten killed processes, the operations document, every other case of the worked examples (-short);
+# then members in network namespaces of their own with latency, loss, partitions and wrong clocks, which needs root. NETNS=0 where no network
+# namespace can be made. Both at once: the second waits most of the time.
 system:
 	$(GO) test -v -short $(TESTFLAGS) -p 2 ./node/demo ./node/field
 
