@@ -56,8 +56,8 @@ mutants:
 	$(GO) run ./circuits/mutation -every 8
 
 # A key ceremony of four gateways at full size, by the command line: one member away, one contribution false, one made on a machine without
-# a network; the transcript verifies in another process. What it does, the tests of node/ceremony do with a small circuit. And what phase 1
-# gives at full size is compared with what gnark gives.
+# a network; the transcript verifies in another process. Another in a production network, from nothing to an answer. What they do, the tests of
+# node/ceremony do with a small circuit. And what phase 1 gives at full size is compared with what gnark gives. About a quarter of an hour.
 ceremony:
 	$(GO) test -v $(TESTFLAGS) -timeout 20m ./node/cmd/grille -parallel 1 -run '^TestScripts$$' -scripts testdata/ceremony
 	$(GO) test -v $(TESTFLAGS) ./prover/ceremony -run '^TestSealedStatesAreGnarks$$' -statement
